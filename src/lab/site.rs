@@ -1,0 +1,248 @@
+//! What the simulated site is: a description, as a file or dressed from a profile.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::clock::Clock;
+
+/// The whole site. YAML or JSON; everything but `nodes` has a default that suits a small home lab.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Site {
+    /// `9.2` or `8.4`.
+    pub pve: String,
+    pub nodes: Vec<Node>,
+    pub storages: BTreeMap<String, Storage>,
+    pub bridges: Vec<Bridge>,
+    pub network: Network,
+    pub users: BTreeMap<String, User>,
+    /// By full id `user@realm!name`.
+    pub tokens: BTreeMap<String, Token>,
+    /// Custom roles: name to blank-separated privileges.
+    pub roles: BTreeMap<String, String>,
+    pub acl: Vec<Acl>,
+    pub pools: Vec<String>,
+    /// VMs that somebody else made.
+    pub guests: Vec<Guest>,
+    pub factory: Factory,
+    pub clock: Clock,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    pub name: String,
+    #[serde(default = "cpus")]
+    pub cpus: u32,
+    /// GiB.
+    #[serde(default = "memory")]
+    pub memory: u64,
+}
+
+fn cpus() -> u32 {
+    32
+}
+
+fn memory() -> u64 {
+    128
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// `dir`, `nfs`, `lvmthin`, `zfspool`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `images`, `iso`, `import`, `vztmpl`, `backup`, `snippets`, `rootdir`.
+    pub content: Vec<String>,
+    #[serde(default)]
+    pub path: Option<String>,
+    #[serde(default)]
+    pub shared: bool,
+    #[serde(default)]
+    pub disabled: bool,
+    /// GiB.
+    #[serde(default = "total")]
+    pub total: u64,
+    /// GiB that others take.
+    #[serde(default)]
+    pub used: u64,
+    /// Only these nodes have it; all when empty.
+    #[serde(default)]
+    pub nodes: Vec<String>,
+}
+
+fn total() -> u64 {
+    1000
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bridge {
+    pub name: String,
+    #[serde(default)]
+    pub vlan_aware: bool,
+    /// Physical ports; empty for an internal bridge.
+    #[serde(default)]
+    pub ports: String,
+    #[serde(default = "yes")]
+    pub active: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The network that the machines are on. Mapped onto loopback: see [`crate::reach::Reach`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    pub cidr: Ipv4Net,
+    /// The VLAN that carries it; a card with another tag gets no lease.
+    #[serde(default)]
+    pub vlan: Option<u16>,
+    /// Whether anybody answers DHCP.
+    #[serde(default = "yes")]
+    pub dhcp: bool,
+    /// Addresses that the DHCP server never leases because profiles give them out.
+    #[serde(default)]
+    pub reserved: Vec<std::net::Ipv4Addr>,
+    /// Seed of the order in which leases are given.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    #[serde(default = "yes")]
+    pub enable: bool,
+    /// Epoch seconds; 0 is never.
+    #[serde(default)]
+    pub expire: i64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    pub secret: String,
+    #[serde(default = "yes")]
+    pub privsep: bool,
+    #[serde(default)]
+    pub expire: i64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acl {
+    pub path: String,
+    /// Users and tokens.
+    pub to: Vec<String>,
+    pub role: String,
+    #[serde(default = "yes")]
+    pub propagate: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guest {
+    pub vmid: u32,
+    pub name: String,
+    pub node: String,
+    #[serde(default)]
+    pub running: bool,
+    #[serde(default)]
+    pub tags: String,
+    /// Further configuration lines, as the API takes them.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Factory {
+    /// Host names under which the site's nodes and machines know it.
+    pub hosts: Vec<String>,
+    /// Talos versions it can build, with the leading `v`.
+    pub versions: Vec<String>,
+    pub extensions: Vec<String>,
+}
+
+impl Default for Factory {
+    fn default() -> Self {
+        let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
+        Self {
+            hosts: list(&["factory.talos.dev"]),
+            versions: list(&[
+                "v1.11.6",
+                "v1.12.0",
+                "v1.12.1",
+                "v1.12.4",
+                "v1.12.11",
+                "v1.13.0",
+                "v1.13.9",
+                "v1.14.0-rc.1",
+            ]),
+            extensions: list(&[
+                "siderolabs/amd-ucode",
+                "siderolabs/btrfs",
+                "siderolabs/drbd",
+                "siderolabs/gvisor",
+                "siderolabs/i915",
+                "siderolabs/intel-ucode",
+                "siderolabs/iscsi-tools",
+                "siderolabs/nut-client",
+                "siderolabs/qemu-guest-agent",
+                "siderolabs/tailscale",
+                "siderolabs/util-linux-tools",
+                "siderolabs/zfs",
+            ]),
+        }
+    }
+}
+
+/// The token that a lab hands out: full rights, privilege separation off, so that a profile without any setup works.
+pub const TOKEN_ID: &str = "root@pam!lab";
+
+impl Default for Site {
+    fn default() -> Self {
+        let text = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>();
+        let storage = |kind: &str, content: &[&str], path: Option<&str>| Storage {
+            kind: kind.to_owned(),
+            content: text(content),
+            path: path.map(str::to_owned),
+            shared: false,
+            disabled: false,
+            total: total(),
+            used: 0,
+            nodes: Vec::new(),
+        };
+        let user = User { enable: true, expire: 0 };
+        Self {
+            pve: "9.2".into(),
+            nodes: vec![Node { name: "lab1".into(), cpus: cpus(), memory: memory() }],
+            storages: BTreeMap::from([
+                ("local".into(), storage("dir", &["iso", "vztmpl", "backup", "import"], Some("/var/lib/vz"))),
+                ("local-lvm".into(), storage("lvmthin", &["images", "rootdir"], None)),
+            ]),
+            bridges: vec![Bridge { name: "vmbr0".into(), vlan_aware: true, ports: "eno1".into(), active: true }],
+            network: Network {
+                cidr: "10.83.0.0/24".parse().expect("a network"),
+                vlan: None,
+                dhcp: true,
+                reserved: Vec::new(),
+                seed: 0,
+            },
+            users: BTreeMap::from([("root@pam".into(), user)]),
+            tokens: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            acl: Vec::new(),
+            pools: Vec::new(),
+            guests: Vec::new(),
+            factory: Factory::default(),
+            clock: Clock::Realistic { speed: 10.0 },
+        }
+    }
+}
