@@ -33,10 +33,10 @@ impl Clock {
 pub mod physics {
     use std::time::Duration;
 
-    pub const VM_CREATE: Duration = Duration::from_millis(3_000);
+    pub const VM_CREATE: Duration = Duration::from_secs(3);
     pub const VM_START: Duration = Duration::from_millis(1_500);
     pub const VM_STOP: Duration = Duration::from_millis(1_500);
-    pub const VM_DESTROY: Duration = Duration::from_millis(2_000);
+    pub const VM_DESTROY: Duration = Duration::from_secs(2);
     pub const FACTORY_BUILD: Duration = Duration::from_secs(40);
     pub const IMAGE_DOWNLOAD: Duration = Duration::from_secs(16);
     /// Firmware, key enrolment with its one reset, ISO boot, until the maintenance API answers.

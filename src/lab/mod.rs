@@ -7,7 +7,13 @@
 //! lab obeys only what arrives on the wire.
 
 pub mod clock;
+pub mod factory;
 pub mod faults;
+pub mod fleet;
 pub mod hardware;
 pub mod image;
+pub mod kube;
+pub mod pve;
 pub mod site;
+pub mod talos;
+pub mod world;

@@ -1,0 +1,1 @@
+//! What a machine answers on port 50000.
