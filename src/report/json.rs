@@ -11,8 +11,6 @@ use serde::Serialize;
 use super::text;
 use crate::event::Event;
 
-pub(super) struct Json;
-
 #[derive(Serialize)]
 struct Stamped<'a> {
     seconds: f64,
@@ -20,10 +18,8 @@ struct Stamped<'a> {
     event: &'a Event,
 }
 
-impl Json {
-    pub(super) fn line(&self, at: Duration, event: &Event) -> String {
-        line(&Stamped { seconds: text::as_seconds(at), event })
-    }
+pub(super) fn event(at: Duration, event: &Event) -> String {
+    line(&Stamped { seconds: text::as_seconds(at), event })
 }
 
 /// `value` as one line. Only a path that is no UTF-8 fails here; a home directory can be one, and that is no reason

@@ -82,7 +82,6 @@ impl Live {
         match record {
             Record::Started { step } => self.start(at, step, step.verb()),
             Record::UndoStarted { step } => self.start(at, step, &format!("undo {}", step.verb())),
-            Record::Noted { .. } => {}
             Record::Finished { step, facts } => {
                 let (row, bar) = self.row(at, step);
                 row.done += 1;
@@ -107,7 +106,8 @@ impl Live {
                 stop(&self.row(at, step).1, style("✗").for_stderr().red(), &format!("undo {} failed", step.verb()));
                 self.print(&style("failed").for_stderr().red(), &format!("undo {step}: {error}"));
             }
-            Record::Committed | Record::Destroyed => {}
+            // Committed and destroyed are the summary's to say.
+            Record::Noted { .. } | Record::Committed | Record::Destroyed => {}
         }
     }
 

@@ -32,7 +32,6 @@ pub use terminal::LogWriter;
 pub use timeline::{Span, Timeline};
 
 use crate::event::{Event, StepId};
-use json::Json;
 use line::Lines;
 use live::Live;
 use terminal::Outlet;
@@ -62,7 +61,7 @@ struct Inner {
 enum Face {
     Live(Live),
     Lines(Lines, Outlet),
-    Json(Json, Outlet),
+    Json(Outlet),
 }
 
 impl Reporter {
@@ -71,7 +70,7 @@ impl Reporter {
         Self::with_face(match style {
             Style::Live => Face::Live(Live::new(terminal::bars(), true, steps)),
             Style::Lines => Face::Lines(Lines::new(), Outlet::new(Box::new(std::io::stderr()))),
-            Style::Json => Face::Json(Json, Outlet::new(Box::new(std::io::stdout()))),
+            Style::Json => Face::Json(Outlet::new(Box::new(std::io::stdout()))),
         })
     }
 
@@ -93,7 +92,7 @@ impl Reporter {
         match face {
             Face::Live(live) => live.hear(at, event, timeline),
             Face::Lines(lines, outlet) => outlet.send(lines.hear(at, event, timeline)),
-            Face::Json(json, outlet) => outlet.send(Some(json.line(at, event))),
+            Face::Json(outlet) => outlet.send(Some(json::event(at, event))),
         }
     }
 
@@ -115,7 +114,7 @@ impl Reporter {
         timeline.close(at);
         match face {
             Face::Live(live) => live.finish(),
-            Face::Lines(_, outlet) | Face::Json(_, outlet) => outlet.finish(),
+            Face::Lines(_, outlet) | Face::Json(outlet) => outlet.finish(),
         }
         timeline
     }

@@ -204,7 +204,7 @@ fn lines_tell_a_failure_its_leftovers_and_the_unwinding() {
 
 #[test]
 fn json_is_one_stamped_object_per_event() {
-    let (text, _) = replay(|outlet| Face::Json(Json, outlet), &good());
+    let (text, _) = replay(Face::Json, &good());
     let read: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
     assert_eq!(read.len(), good().len());
@@ -287,7 +287,9 @@ fn the_summary_says_what_there_is_and_what_to_type() {
     let mut inventory = Inventory::default();
     for (_, event) in &story {
         if let Event::Record(Record::Finished { facts, .. }) = event {
-            facts.iter().for_each(|fact| inventory.fold(fact));
+            for fact in facts {
+                inventory.fold(fact);
+            }
         }
     }
     let (_, timeline) = lines(&story);

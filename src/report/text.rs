@@ -35,15 +35,13 @@ pub(super) fn as_seconds(span: Duration) -> f64 {
 
 /// `84.00 MiB of 210.00 MiB, 12.10 MiB/s`; the rate needs some time to have passed.
 pub(super) fn transfer(done: u64, total: Option<u64>, elapsed: Duration) -> String {
-    let mut text = indicatif::BinaryBytes(done).to_string();
-    if let Some(total) = total {
-        text += &format!(" of {}", indicatif::BinaryBytes(total));
-    }
-    let rate = u128::from(done) * 1000 / elapsed.as_millis().max(1);
-    if elapsed.as_millis() > 0 {
-        text += &format!(", {}/s", indicatif::BinaryBytes(u64::try_from(rate).unwrap_or(u64::MAX)));
-    }
-    text
+    let bytes = indicatif::BinaryBytes;
+    let of = total.map(|total| format!(" of {}", bytes(total))).unwrap_or_default();
+    let rate = match elapsed.as_millis() {
+        0 => String::new(),
+        millis => format!(", {}/s", bytes(u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX))),
+    };
+    format!("{}{of}{rate}", bytes(done))
 }
 
 /// `text` as one line without control characters: error texts come from servers, and an escape sequence in one
