@@ -1,1 +1,3 @@
-//! (room to come)
+//! What a machine answers on port 50000.
+
+pub mod wire;
