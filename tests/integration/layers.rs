@@ -230,8 +230,8 @@ fn check(file: &str, source: &str) -> Vec<String> {
         }
         // A name that is no room is an item of the root or, under `super`, of the room itself.
         let Some(target) = row_of(first) else { continue };
-        let within = |allowed: &&str| path == **allowed || path.starts_with(&format!("{allowed}::"));
-        let free = target.room == room || row.uses.iter().copied().flatten().any(|allowed| within(&allowed));
+        let within = |allowed: &str| path == *allowed || path.starts_with(&format!("{allowed}::"));
+        let free = target.room == room || row.uses.iter().copied().flatten().any(|allowed| within(allowed));
         let tried = test && (first == "lab" || room == "lab");
         if !free && !tried {
             let (layer, other) = (row.layer, target.layer);
