@@ -18,9 +18,11 @@
 mod cluster;
 mod config;
 mod error;
+mod gates;
 mod lenient;
 mod names;
 mod quirks;
+mod reply;
 mod spec;
 mod storage;
 mod task;

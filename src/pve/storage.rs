@@ -106,7 +106,7 @@ impl Pve {
         }
         let nodes = NodesClient::new(self.clone());
         let client = nodes.node(names::node(node)?).storage().storage(names::storage(storage)?).download_url();
-        Upid::started(client.post(parameters).await?)
+        Upid::started(&client.post(parameters).await?)
     }
 
     /// Asks `node` to look at `url`: whether it can reach it, and how large the file is.
@@ -119,8 +119,8 @@ impl Pve {
     pub async fn delete_volume(&self, node: &str, storage: &str, volid: &str) -> Result<Option<Upid>, PveError> {
         let volid = utf8_percent_encode(volid, NON_ALPHANUMERIC);
         let path = format!("/nodes/{}/storage/{}/content/{volid}", names::node(node)?, names::storage(storage)?);
-        let none: [(&str, &str); 0] = [];
-        let answer: Option<String> = proxmox_api::client::Client::delete(self, &path, &none).await?;
-        answer.map(Upid::started).transpose()
+        let no_query: [(&str, &str); 0] = [];
+        let answer: Option<String> = proxmox_api::client::Client::delete(self, &path, &no_query).await?;
+        answer.as_deref().map(Upid::started).transpose()
     }
 }

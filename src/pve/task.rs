@@ -73,7 +73,7 @@ impl fmt::Debug for Upid {
 
 impl Upid {
     /// From the answer of a request that starts a task.
-    pub(super) fn started(text: String) -> Result<Self, PveError> {
+    pub(super) fn started(text: &str) -> Result<Self, PveError> {
         text.parse().map_err(|error: BadUpid| PveError::Decode {
             request: "a request that starts a task".into(),
             shape: "text".into(),

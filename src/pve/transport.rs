@@ -1,26 +1,25 @@
 //! HTTP as pve-http-server speaks it, under the typed requests of the `proxmox-api` crate.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::Retryable;
+use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Method, StatusCode};
 use hyper::ext::ReasonPhrase;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use proxmox_api::client::Client;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::cluster::Version;
-use super::error::{Lost, PveError, Refusal};
+use super::error::{Lost, PveError};
+use super::gates::Gates;
 use super::quirks::{self, Quirks};
+use super::reply::{decode, unwrap};
 use super::trust::{self, Trust, Verdict};
 use crate::retry;
 use crate::secrets::Token;
@@ -30,7 +29,7 @@ use crate::secrets::Token;
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Longer than the 30 s after which a proxying node gives up, so that its 596 arrives before our own verdict.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a connection to a site needs.
 pub struct Options {
@@ -272,99 +271,4 @@ fn encode(parameters: &impl Serialize) -> Result<String, PveError> {
     let strict = |text: Cow<'_, str>| utf8_percent_encode(&text, &RESERVED).to_string();
     let pairs = url::form_urlencoded::parse(loose.as_bytes());
     Ok(pairs.map(|(key, value)| format!("{}={}", strict(key), strict(value))).collect::<Vec<_>>().join("&"))
-}
-
-#[derive(Default, Deserialize)]
-struct Envelope<'a> {
-    #[serde(default, borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(default)]
-    errors: Option<BTreeMap<String, serde_json::Value>>,
-    #[serde(default)]
-    message: Option<String>,
-}
-
-/// The text of `data`, or the refusal.
-fn unwrap(request: String, status: StatusCode, reason: String, body: &str) -> Result<String, PveError> {
-    let envelope = serde_json::from_str::<Envelope<'_>>(body);
-    if status.is_success() {
-        return match envelope {
-            Ok(Envelope { errors: None, data, .. }) => Ok(data.map_or("null", RawValue::get).to_owned()),
-            Ok(envelope) => Err(refusal(request, status, reason, envelope).into()),
-            Err(source) => Err(PveError::Decode { request, shape: shape_of_text(body), source }),
-        };
-    }
-    Err(refusal(request, status, reason, envelope.unwrap_or_default()).into())
-}
-
-fn refusal(request: String, status: StatusCode, reason: String, envelope: Envelope<'_>) -> Refusal {
-    let plain =
-        |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), |text| text.trim().to_owned());
-    Refusal {
-        request,
-        status: status.as_u16(),
-        reason,
-        message: envelope.message.map(|message| message.trim().to_owned()).unwrap_or_default(),
-        errors: envelope.errors.unwrap_or_default().into_iter().map(|(name, text)| (name, plain(text))).collect(),
-    }
-}
-
-/// Decodes `data`. From text and not from a value: the crate's generated types borrow their keys.
-pub(super) fn decode<R: DeserializeOwned>(request: &str, text: &str) -> Result<R, PveError> {
-    serde_json::from_str(text).map_err(|source| PveError::Decode {
-        request: request.to_owned(),
-        shape: serde_json::from_str(text).map_or_else(|_| shape_of_text(text), |value| shape(&value)),
-        source,
-    })
-}
-
-/// Keys and types of a reply that made no sense; its values stay out of messages and logs.
-fn shape(value: &serde_json::Value) -> String {
-    let all = match value {
-        serde_json::Value::Null => "null".into(),
-        serde_json::Value::Bool(_) => "boolean".into(),
-        serde_json::Value::Number(_) => "number".into(),
-        serde_json::Value::String(_) => "text".into(),
-        serde_json::Value::Array(items) => {
-            items.first().map_or_else(|| "[]".into(), |item| format!("[{}, …]", shape(item)))
-        }
-        serde_json::Value::Object(map) => {
-            format!(
-                "{{{}}}",
-                map.iter().map(|(key, value)| format!("{key}: {}", shape(value))).collect::<Vec<_>>().join(", ")
-            )
-        }
-    };
-    if all.chars().count() > 300 { all.chars().take(300).chain("…".chars()).collect() } else { all }
-}
-
-fn shape_of_text(text: &str) -> String {
-    format!("{} bytes that are no JSON object", text.len())
-}
-
-/// How many requests are under way: a node has three workers, each busy for the whole of a slow request, and
-/// queues the fourth (pve-manager 9.2: pveproxy and pvedaemon). Eight in all keep one client from filling a cluster.
-struct Gates {
-    all: Arc<Semaphore>,
-    nodes: Mutex<HashMap<String, Arc<Semaphore>>>,
-}
-
-impl Gates {
-    fn new() -> Self {
-        Self { all: Arc::new(Semaphore::new(8)), nodes: Mutex::new(HashMap::new()) }
-    }
-
-    /// Waits for the turn of a request to `path`; what names no node counts for the one that is asked.
-    async fn pass(&self, path: &str) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
-        let node = path.strip_prefix("/nodes/").and_then(|rest| rest.split('/').next()).unwrap_or("");
-        let gate = {
-            let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(nodes.entry(node.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(3))))
-        };
-        let open = "these semaphores are never closed";
-        // The node's first: a request that waits for a busy node must not hold a place that another node could use.
-        let of_node = gate.acquire_owned().await.expect(open);
-        let of_all = Arc::clone(&self.all).acquire_owned().await.expect(open);
-        (of_node, of_all)
-    }
 }

@@ -14,8 +14,9 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use uuid::Uuid;
 
 use super::error::PveError;
+use super::reply::decode;
 use super::task::Upid;
-use super::{Pve, names, transport};
+use super::{Pve, names};
 
 /// The slowest link that an upload is meant to finish on, in bytes per second.
 const SLOWEST: u64 = 256 * 1024;
@@ -42,7 +43,7 @@ impl Pve {
         let body = stream::iter([Ok(Bytes::from(head))])
             .chain(exactly(length, body.map_err(Into::into)))
             .chain(stream::iter([Ok(Bytes::from(tail))]));
-        let patience = Duration::from_mins(2) + Duration::from_secs(length / SLOWEST);
+        let patience = Duration::from_secs(120) + Duration::from_secs(length / SLOWEST);
         let sent = self.send_once(&path, patience, |request| {
             request
                 .header(CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"))
@@ -51,7 +52,7 @@ impl Pve {
                 .body(reqwest::Body::wrap_stream(body))
         });
         match sent.await {
-            Ok(text) => Upid::started(transport::decode(&format!("POST {path}"), &text)?),
+            Ok(text) => Upid::started(&decode::<String>(&format!("POST {path}"), &text)?),
             Err(lost @ PveError::PerhapsDone { .. }) => Err(self.why_cut_off(storage, lost).await),
             Err(error) => Err(error),
         }
@@ -84,12 +85,13 @@ pub(super) fn frame(boundary: &str, filename: &str, sha256: Option<&str>) -> (St
     if let Some(digest) = sha256 {
         fields.extend([("checksum-algorithm", "sha256"), ("checksum", digest)]);
     }
-    let mut head = String::new();
-    for (name, value) in fields {
-        head += &format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-    }
-    head += &format!("--{boundary}\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"{filename}\"\r\n");
-    head += "Content-Type: application/octet-stream\r\n\r\n";
+    let part =
+        |(name, value)| format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let fields: String = fields.into_iter().map(part).collect();
+    let head = format!(
+        "{fields}--{boundary}\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"{filename}\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    );
     (head, format!("\r\n--{boundary}--\r\n"))
 }
 

@@ -43,7 +43,9 @@ impl Pve {
     pub async fn create(&self, spec: &VmSpec) -> Result<Upid, PveError> {
         // The crate's type for this form has maps for net0, scsi0 and the like, whose order is random: the plan shows
         // exactly these parameters in exactly this order.
-        Upid::started(self.post(&format!("/nodes/{}/qemu", names::node(&spec.node)?), &spec.params()).await?)
+        Upid::started(
+            &self.post::<_, String>(&format!("/nodes/{}/qemu", names::node(&spec.node)?), &spec.params()).await?,
+        )
     }
 
     pub async fn config(&self, node: &str, vmid: u32) -> Result<VmConfig, PveError> {
@@ -59,13 +61,13 @@ impl Pve {
 
     /// A VM that runs already makes the task fail.
     pub async fn start(&self, node: &str, vmid: u32) -> Result<Upid, PveError> {
-        Upid::started(self.vm(node, vmid)?.status().start().post(start::PostParams::default()).await?)
+        Upid::started(&self.vm(node, vmid)?.status().start().post(start::PostParams::default()).await?)
     }
 
     /// Pulls the plug. Aborts a shutdown that is under way, which a plain stop would wait for and fail.
     pub async fn stop(&self, node: &str, vmid: u32) -> Result<Upid, PveError> {
         let parameters = stop::PostParams { overrule_shutdown: Some(true), ..stop::PostParams::default() };
-        Upid::started(self.vm(node, vmid)?.status().stop().post(parameters).await?)
+        Upid::started(&self.vm(node, vmid)?.status().stop().post(parameters).await?)
     }
 
     /// Removes a stopped VM with its disks, and from backup jobs and the like.
@@ -74,7 +76,7 @@ impl Pve {
     pub async fn destroy(&self, node: &str, vmid: u32) -> Result<Upid, PveError> {
         let parameters =
             DeleteParams { purge: Some(true), destroy_unreferenced_disks: Some(false), ..DeleteParams::default() };
-        Upid::started(self.vm(node, vmid)?.delete(parameters).await?)
+        Upid::started(&self.vm(node, vmid)?.delete(parameters).await?)
     }
 
     pub async fn status(&self, node: &str, vmid: u32) -> Result<VmStatus, PveError> {

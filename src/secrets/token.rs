@@ -19,7 +19,7 @@ impl Token {
     pub fn parse(text: &Secret) -> Result<Self, SecretError> {
         let mut lines = text.expose().lines().map(str::trim).filter(|line| !line.is_empty());
         let first = lines.next().ok_or(SecretError::NoToken("there is no text"))?;
-        let (id, secret) = match lines.last() {
+        let (id, secret) = match lines.next_back() {
             Some(last) => (first, last),
             None => first.split_once('=').ok_or(SecretError::NoToken("there is only one line, without ="))?,
         };
