@@ -167,7 +167,7 @@ impl<'a> IntoIterator for &'a Documents {
 }
 
 /// A document of nothing but scalars that identify says nothing, and is skipped.
-fn is_bare(entries: &[(String, Node)]) -> bool {
+pub(super) fn is_bare(entries: &[(String, Node)]) -> bool {
     entries.iter().all(|(key, node)| {
         matches!(key.as_str(), "version" | "kind" | "name") && matches!(node.data, Data::Scalar { .. })
     })

@@ -16,7 +16,9 @@ mod encode;
 mod exclude;
 mod generate;
 mod go;
+mod merge;
 mod minor;
+pub mod patch;
 mod pki;
 mod schema;
 pub mod talosconfig;
@@ -29,6 +31,7 @@ pub use decode::{DecodeError, Fault};
 pub use documents::{Document, Documents};
 pub use generate::{GenerateError, Input, generate};
 pub use minor::Minor;
+pub use patch::{Patch, PatchError, PatchSource, apply};
 pub use pki::{Pair, PkiError};
 pub use yaml::SyntaxError;
 

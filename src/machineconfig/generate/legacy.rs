@@ -104,6 +104,9 @@ impl Maker<'_> {
                 "registries": { "kubernetes": { "disabled": true }, "service": {} },
             },
         });
+        if let Some(url) = &input.custom_cni_url {
+            cluster["network"]["cni"] = json!({ "name": "custom", "urls": [url] });
+        }
         if self.control_plane {
             self.control_plane_only(&mut cluster);
         }
@@ -115,9 +118,6 @@ impl Maker<'_> {
         let component = |name: &str| json!({ "image": self.image(&format!("registry.k8s.io/{name}")) });
         if let Some(port) = input.local_api_server_port {
             cluster["controlPlane"]["localAPIServerPort"] = port.into();
-        }
-        if let Some(url) = &input.custom_cni_url {
-            cluster["network"]["cni"] = json!({ "name": "custom", "urls": [url] });
         }
         for (key, secret) in [
             ("aescbcEncryptionSecret", &bundle.aescbc_secret),

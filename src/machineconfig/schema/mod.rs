@@ -8,7 +8,7 @@
 //! `s` text, `i` integer, `b` boolean, `dur`, `url`, `pem{…}` base64 of PEM, `b64`, `args`, `cel`, `bytes`, `obj`,
 //! `U` free-form, `[x]` list, `{x}` map; `enum`, `addr`, `prefix`, `addrport`, `mac`, `port`, `mode`, `size`,
 //! `sizematch` are texts that have to parse. Suffixes: `?` Go pointer, `*` always written, `(R)` merging replaces,
-//! `@1.N` first version, `!` a bare (not nullable) network type, which differs nowhere here.
+//! `(K:key)` elements merge by that key, `(K=key)` elements are replaced by that key, `@1.N` first version, `!` a bare (not nullable) network type, which differs nowhere here.
 
 mod read;
 
@@ -66,10 +66,22 @@ pub(super) struct Field {
     pub(super) pointer: bool,
     /// Written even when zero.
     pub(super) always: bool,
-    /// Merging replaces where the type would append or descend.
-    pub(super) replace: bool,
+    /// How merging treats what is on both sides.
+    pub(super) merge: Merge,
     /// First Talos minor that knows it; 9 stands for "1.9 or earlier".
     pub(super) since: u32,
+}
+
+/// What merging does with a field beyond what its type says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merge {
+    ByType,
+    /// The right takes the place of the left.
+    Replace,
+    /// Elements of a list with the same value under this key merge; others append.
+    Keyed(&'static str),
+    /// Elements of a list with the same value under this key take each other's place; others append.
+    KeyedReplace(&'static str),
 }
 
 impl Struct {
@@ -121,8 +133,7 @@ mod tests {
         match kind {
             Type::Struct(root) => count(root),
             Type::List(item) | Type::Map(item) => inner(item),
-            Type::Pem(halves) => halves.len(),
-            _ => 0,
+                _ => 0,
         }
     }
 

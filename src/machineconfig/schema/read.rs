@@ -1,6 +1,6 @@
 //! Reads the tables. They are compiled in, so whatever is wrong with them is a bug: this panics, in the first test.
 
-use super::{Field, Kind, Struct, Text, Type};
+use super::{Field, Kind, Merge, Struct, Text, Type};
 
 /// A field line split into path and fields.
 type Line = (&'static str, &'static str);
@@ -51,11 +51,19 @@ fn split(fields: &'static str) -> Vec<&'static str> {
 fn field(code: &'static str, path: &str, lines: &[Line]) -> Field {
     let (name, code) = code.split_once(':').expect("a field is `name:type`");
     let (code, since) = code.split_once('@').map_or((code, 9), |(code, since)| (code, minor(since)));
-    let (code, replace) = code.strip_suffix("(R)").map_or((code, false), |code| (code, true));
+    let (code, merge) = code.split_once('(').map_or((code, Merge::ByType), |(code, how)| (code, merge(how)));
     let (code, always) = code.strip_suffix('*').map_or((code, false), |code| (code, true));
     let (code, pointer) = code.strip_suffix('?').map_or((code, false), |code| (code, true));
     let at = if path == "." { name.to_owned() } else { format!("{path}.{name}") };
-    Field { name, kind: kind(code, &at, lines), pointer, always, replace, since }
+    Field { name, kind: kind(code, &at, lines), pointer, always, merge, since }
+}
+
+fn merge(how: &'static str) -> Merge {
+    match how.trim_end_matches(')').split_at_checked(2) {
+        Some(("K:", key)) => Merge::Keyed(key),
+        Some(("K=", key)) => Merge::KeyedReplace(key),
+        _ => Merge::Replace,
+    }
 }
 
 fn kind(code: &'static str, path: &str, lines: &[Line]) -> Type {
