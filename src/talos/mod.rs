@@ -57,3 +57,8 @@ pub struct Credentials {
     /// PEM of its key, under Talos's own label `ED25519 PRIVATE KEY` or any usual one.
     pub key_pem: Secret,
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
