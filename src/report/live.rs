@@ -16,6 +16,7 @@ use std::time::Duration;
 use console::{Alignment, StyledObject, measure_text_width, pad_str, style};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
+use super::terminal::LogWriter;
 use super::text;
 use super::timeline::Timeline;
 use crate::event::{Event, Record, StepId, Tick};
@@ -26,6 +27,7 @@ pub(super) struct Live {
     ticking: bool,
     rows: Vec<Row>,
     width: usize,
+    log: Option<LogWriter>,
 }
 
 struct Row {
@@ -43,7 +45,7 @@ struct Row {
 
 impl Live {
     pub(super) fn new(bars: MultiProgress, ticking: bool, steps: &[StepId]) -> Self {
-        let mut live = Self { bars, ticking, rows: Vec::new(), width: 0 };
+        let mut live = Self { bars, ticking, rows: Vec::new(), width: 0, log: None };
         for step in steps {
             let index = live.index(step);
             live.rows[index].planned += 1;
@@ -51,8 +53,9 @@ impl Live {
         live
     }
 
-    pub(super) fn bars(&self) -> &MultiProgress {
-        &self.bars
+    pub(super) fn attach(&mut self, log: &LogWriter) {
+        log.attach(&self.bars);
+        self.log = Some(log.clone());
     }
 
     /// `timeline` has heard the event already.
@@ -158,12 +161,17 @@ impl Live {
         // Fails only when stderr is gone, and then there is nobody to tell.
         drop(self.bars.println(format!("{label} {}", text::one_line(text))));
     }
+}
 
-    /// Leaves the lines on the screen as they are.
-    pub(super) fn finish(self) {
-        for bar in self.rows.into_iter().filter_map(|row| row.bar) {
+/// Leaves the lines on the screen as they are.
+impl Drop for Live {
+    fn drop(&mut self) {
+        for bar in self.rows.iter().filter_map(|row| row.bar.as_ref()) {
             bar.disable_steady_tick();
             bar.abandon();
+        }
+        if let Some(log) = &self.log {
+            log.detach();
         }
     }
 }

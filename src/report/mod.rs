@@ -58,6 +58,7 @@ struct Inner {
     timeline: Timeline,
 }
 
+/// Dropping a face ends its showing, so that a reporter lost to an early return still shows what it heard.
 enum Face {
     Live(Live),
     Lines(Lines, Outlet),
@@ -65,7 +66,8 @@ enum Face {
 }
 
 impl Reporter {
-    /// A reporter for the plan whose steps are `steps`, in the plan's order; the order of the lines follows it.
+    /// A reporter for the steps that are still to run, in the plan's order; the order of the live lines follows it.
+    /// A machine's line is done when all of its steps that are named here are.
     pub fn new(style: Style, steps: &[StepId]) -> Self {
         Self::with_face(match style {
             Style::Live => Face::Live(Live::new(terminal::bars(), true, steps)),
@@ -98,8 +100,8 @@ impl Reporter {
 
     /// Lets `log` write above the live lines instead of through them, until [`Self::finish`].
     pub fn attach(&self, log: &LogWriter) {
-        if let Face::Live(live) = &self.lock().face {
-            log.attach(live.bars());
+        if let Face::Live(live) = &mut self.lock().face {
+            live.attach(log);
         }
     }
 
@@ -112,10 +114,7 @@ impl Reporter {
     fn finish_at(self, at: Duration) -> Timeline {
         let Inner { face, mut timeline } = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
         timeline.close(at);
-        match face {
-            Face::Live(live) => live.finish(),
-            Face::Lines(_, outlet) | Face::Json(outlet) => outlet.finish(),
-        }
+        drop(face);
         timeline
     }
 

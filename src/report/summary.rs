@@ -21,7 +21,7 @@ pub struct Place {
     pub place: String,
 }
 
-/// Prints as text, serialises as an object.
+/// The last page of a `create`. Prints as text, serialises as an object.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
     pub cluster: String,

@@ -45,14 +45,9 @@ impl Outlet {
             drop(queue.send(line));
         }
     }
-
-    /// Writes out what is queued.
-    pub(super) fn finish(self) {
-        drop(self);
-    }
 }
 
-/// A reporter that is dropped half-way, by an early return, still shows what it heard.
+/// Writes out what is queued.
 impl Drop for Outlet {
     fn drop(&mut self) {
         drop(self.queue.take());
@@ -76,6 +71,11 @@ impl LogWriter {
 
     pub(super) fn attach(&self, bars: &MultiProgress) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(bars.clone());
+    }
+
+    /// To stderr again, as the lines have become text that must not be redrawn.
+    pub(super) fn detach(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn write_to(&self, out: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
@@ -135,7 +135,7 @@ pub(super) mod tests {
         for _ in 0..1000 {
             outlet.send(Some("a line".into()));
         }
-        outlet.finish();
+        drop(outlet);
     }
 
     #[test]
@@ -147,7 +147,7 @@ pub(super) mod tests {
             outlet.send(Some("x".repeat(64 * 1024)));
         }
         let read = std::thread::spawn(move || io::read_to_string(reader));
-        outlet.finish();
+        drop(outlet);
         let text = read.join().expect("the reader ends").expect("the pipe is readable");
         assert_eq!(text.lines().map(str::len).collect::<Vec<_>>(), [64 * 1024; 4]);
     }

@@ -252,7 +252,11 @@ fn the_live_screen_has_one_line_per_machine_in_the_order_of_the_plan() {
 * wrkr-1 Ns create_vm";
     assert_eq!(screen(&upto(32_000)).0, machines);
     let (_, reporter, term) = screen(&story);
+    let log = LogWriter::new();
+    reporter.attach(&log);
     reporter.finish();
+    // What is logged from here on must not redraw, and so wipe, the finished lines.
+    terminal::tests::written(&log, b"later\n");
     let end = "\
 ✓ write_secrets         done (0.2s): pass: lab/talos/secrets
 ✓ image vs01            done (16.0s): local:iso/talos.iso
