@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::digest;
 use ipnet::Ipv4Net;
+use url::Url;
 
 use super::check::{self, Problem, problem};
 use super::survey::{Survey, node_path};
@@ -54,7 +55,7 @@ pub fn draft(
         contract: contract.to_string(),
         file: asset.cache_name(factory.public()),
         installer: factory.installer(&asset),
-        url: factory.image_url(&asset).to_string(),
+        url: factory.image_url(&asset),
         schematic,
         asset,
         mark,
@@ -98,7 +99,7 @@ struct Drafter<'a> {
     asset: Asset,
     file: String,
     installer: String,
-    url: String,
+    url: Url,
     mark: Mark,
 }
 
@@ -190,7 +191,7 @@ impl Drafter<'_> {
         let storage = &self.profile.proxmox.image_storage;
         let used: BTreeSet<&String> = nodes.values().collect();
         let shared = used.iter().any(|node| {
-            let storages = self.site.storages.get(**node);
+            let storages = self.site.storages.get(*node);
             storages.is_some_and(|all| all.iter().any(|one| one.name == *storage && one.shared))
         });
         // A shared storage takes one copy, a local one a copy on every node.

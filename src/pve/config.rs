@@ -80,6 +80,11 @@ impl VmConfig {
             .find(|volid| !matches!(*volid, "" | "none" | "cdrom") && !volid.contains("cloudinit"))
     }
 
+    /// Whether any drive holds the volume.
+    pub fn names_volume(&self, volid: &str) -> bool {
+        self.iter().any(|(name, value)| is_drive(name) && value.split(',').next() == Some(volid))
+    }
+
     /// The operation that holds the configuration: `create`, `backup`, …
     pub fn lock(&self) -> Option<&str> {
         self.get("lock")

@@ -199,6 +199,21 @@ impl PveError {
             || text.contains("got lock timeout")
     }
 
+    /// The token may not do it.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden { .. })
+    }
+
+    /// A download found its file's name taken: it never overwrites (pve-storage 9.1: src/PVE/API2/Storage/Status.pm).
+    pub fn refuses_to_overwrite(&self) -> bool {
+        self.text().contains("refusing to override existing file")
+    }
+
+    /// The node could not fetch what it was told to: from elsewhere it may still be had.
+    pub fn is_failed_download(&self) -> bool {
+        self.text().contains("download failed")
+    }
+
     /// No guest agent answers, or not yet (qemu-server 9.2: src/PVE/QemuServer/Agent.pm).
     pub fn is_agent_silent(&self) -> bool {
         let text = self.text();

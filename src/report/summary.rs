@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::account::Accounts;
 use super::timeline::Timeline;
 use super::{json, text};
-use crate::inventory::Inventory;
+use crate::inventory::{BundleRef, Inventory};
 
 /// Something that the user may want to find again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -56,7 +56,7 @@ impl Summary {
                 summary.next.push(format!("talosctl --talosconfig {} --context {context} version", text::quoted(path)));
             }
         }
-        if let Some((reference, _)) = &inventory.secrets {
+        if let Some(BundleRef { reference, .. }) = &inventory.secrets {
             summary.files.push(Place { what: "secrets bundle".to_owned(), place: reference.clone() });
         }
         summary.next.push(format!("pvetalos status --profile {cluster}"));

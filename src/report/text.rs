@@ -60,7 +60,7 @@ pub(super) fn facts(facts: &[Fact]) -> Option<String> {
 fn fact(fact: &Fact) -> Option<String> {
     let made = |what: &str, created: bool| if created { what.to_owned() } else { format!("{what}, was there") };
     Some(match fact {
-        Fact::Secrets { reference, created } => made(reference, *created),
+        Fact::Secrets { reference, created, .. } => made(reference, *created),
         Fact::Image { volid, created, .. } => made(volid, *created),
         Fact::Vm { node, vmid, .. } => format!("VM {vmid} on {node}"),
         Fact::Address { ip, .. } | Fact::Installed { ip, .. } => ip.to_string(),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::error::StepError;
 use super::mark::Mark;
@@ -14,7 +15,7 @@ use crate::event::{StepId, Tick};
 use crate::factory::Factory;
 use crate::inventory::{Fact, Inventory};
 use crate::machineconfig::{self, Bundle, Contract, Patch};
-use crate::pve::Pve;
+use crate::pve::{Pve, TaskEnd};
 use crate::reach::Reach;
 use crate::secrets::Provider;
 use crate::talos::Credentials;
@@ -44,6 +45,7 @@ pub struct Toolbox {
     pub factory: Factory,
     pub finder: Finder,
     pub reach: Reach,
+    pub turns: Turns,
     /// Where the secrets bundle is kept.
     pub vault: Vault,
     pub mark: Mark,
@@ -53,6 +55,24 @@ pub struct Toolbox {
     /// The user's files; `None` leaves that kind alone.
     pub kubeconfig: Option<PathBuf>,
     pub talosconfig: Option<PathBuf>,
+}
+
+/// Turns at allocating disks, by node.
+///
+/// Allocation takes the storage's lock for as long as it lasts, and whoever waits for it longer than ten seconds fails
+/// (pve-storage: src/PVE/Storage.pm, cluster_lock_storage): two at a time keep the storage busy and nobody waiting.
+#[derive(Default)]
+pub struct Turns(std::sync::Mutex<BTreeMap<String, Arc<Semaphore>>>);
+
+impl Turns {
+    /// Waits for a turn on `node`; it ends when the guard is dropped.
+    pub async fn on(&self, node: &str) -> OwnedSemaphorePermit {
+        let turns = {
+            let mut nodes = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            nodes.entry(node.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(2))).clone()
+        };
+        turns.acquire_owned().await.expect("nobody closes it")
+    }
 }
 
 /// The secrets bundle: read once a run, then kept in memory.
@@ -158,10 +178,17 @@ impl Context<'_> {
     }
 
     /// A listener for [`crate::wait::until`] that shows each reason.
-    pub fn waiting(&self, what: &str) -> impl FnMut(&str) {
+    pub fn waiting(&self, what: &str) -> impl FnMut(&str) + use<'_> {
         let what = what.to_owned();
         move |reason| {
             (self.tick)(Tick::Waiting { step: self.step.clone(), what: what.clone(), reason: reason.to_owned() });
+        }
+    }
+
+    /// Shows a task's warnings: it did its work all the same.
+    pub fn warn_of(&self, what: &str, end: &TaskEnd) {
+        if end.warnings > 0 {
+            self.warn(format!("{what}: {}", end.log.join("; ")));
         }
     }
 

@@ -100,7 +100,7 @@ impl Work for CreateVm {
 
 impl CreateVm {
     async fn create(&self, context: &Context<'_>, spec: &VmSpec) -> Result<(), PveError> {
-        let _turn = context.tools.allocation(&spec.node).await;
+        let _turn = context.tools.turns.on(&spec.node).await;
         let upid = context.tools.pve.create(spec).await?;
         let deadline = context.tools.deadlines.task;
         context.tools.pve.wait_task(&upid, deadline, context.waiting(&format!("VM {}", spec.vmid))).await?;
@@ -177,7 +177,7 @@ pub async fn destroy_marked(context: &Context<'_>, machine: &str, node: &str, vm
     }
     let ended = async |what: &str, upid| {
         pve.wait_task(&upid, deadlines.task, context.waiting(what)).await.map(|end| {
-            end.warnings.iter().for_each(|text| context.warn(format!("{what}: {text}")));
+            context.warn_of(what, &end);
         })
     };
     let status = pve.status(&node, vmid).await;

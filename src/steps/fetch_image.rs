@@ -7,6 +7,7 @@
 //! can see names it.
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::Work;
 use super::context::Context;
@@ -37,7 +38,7 @@ pub struct FetchImage {
     /// File name on the storage.
     pub file: String,
     /// Where the node gets it.
-    pub url: String,
+    pub url: Url,
     pub via: Via,
     /// The token may not delete images (`Datastore.Allocate`), so it stays when the cluster goes.
     pub keep: bool,
@@ -49,7 +50,7 @@ impl FetchImage {
         format!("{}:iso/{}", self.storage, self.file)
     }
 
-    async fn present(&self, context: &Context<'_>) -> Result<Option<u64>, PveError> {
+    async fn present(&self, context: &Context<'_>) -> Result<Option<Option<u64>>, PveError> {
         let volumes = context.tools.pve.volumes(&self.node, &self.storage, "iso").await?;
         let volid = self.volid();
         Ok(volumes.into_iter().find(|volume| volume.volid == volid).map(|volume| volume.size))
@@ -146,7 +147,7 @@ impl Work for FetchImage {
         }
         match (self.present(context).await.map_err(failed)?, size) {
             (None, _) => Err(StepError::unknown(attempted, "the task ended well, but the storage does not list the image")),
-            (Some(got), Some(size)) if got != size => Err(StepError::marked(
+            (Some(Some(got)), Some(size)) if got != size => Err(StepError::marked(
                 attempted,
                 format!("the storage holds {got} bytes, the factory says {size}: the download was cut short"),
             )),

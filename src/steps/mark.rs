@@ -63,8 +63,7 @@ impl Claim {
     /// Reads the claim of a VM's configuration and proves it: the UUID must follow from the nonce and the name.
     /// `None` for a VM that is not ours, whatever its tags say.
     pub fn proven(config: &VmConfig) -> Option<Self> {
-        let description = config.description()?;
-        let line = description.lines().find_map(|line| line.strip_prefix("pvetalos: "))?;
+        let line = config.description().lines().find_map(|line| line.strip_prefix("pvetalos: "))?;
         let field = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
         let mark = Mark { cluster: field("cluster")?.to_owned(), nonce: field("nonce")?.parse().ok()? };
         let machine = field("machine")?.to_owned();

@@ -37,7 +37,7 @@ pub use await_install::AwaitInstall;
 pub use bootstrap_etcd::BootstrapEtcd;
 pub use check_health::CheckHealth;
 pub use collect_access::CollectAccess;
-pub use context::{Clients, Context, Deadlines, Toolbox};
+pub use context::{Context, Deadlines, Toolbox, Turns, Vault};
 pub use create_vm::{CreateVm, destroy_marked};
 pub use eject_iso::EjectIso;
 pub use error::StepError;

@@ -51,7 +51,7 @@ impl Work for StartVm {
             };
             match started.await {
                 Ok(end) => {
-                    end.warnings.iter().for_each(|text| context.warn(format!("start of VM {vmid}: {text}")));
+                    context.warn_of(&format!("start of VM {vmid}"), &end);
                     Probe::Ready(())
                 }
                 Err(error) if error.is_passing() || error.is_locked() => Probe::NotYet(error.to_string()),
