@@ -21,8 +21,9 @@ pub enum DecodeError {
     Syntax(#[from] SyntaxError),
     #[error("config not found")]
     Empty,
-    #[error("expected a YAML document at line {line}")]
-    NoMapping { line: usize },
+    /// A document that is no mapping.
+    #[error("{0}")]
+    NoMapping(String),
     #[error("duplicate document {id} is not allowed{at}")]
     Duplicate { id: String, at: String },
     /// `at` names the document and its line; Talos 1.11 and earlier leave it out.

@@ -89,7 +89,13 @@ impl Documents {
         let mut seen = HashSet::new();
         let mut list = Vec::new();
         for node in nodes.iter().filter(|node| !node.is_null()) {
-            let Data::Map(entries) = &node.data else { return Err(DecodeError::NoMapping { line: node.line }) };
+            let Data::Map(entries) = &node.data else {
+                return Err(DecodeError::NoMapping(if minor.errors_name_document {
+                    format!("expected a YAML document at line {}", node.line)
+                } else {
+                    "recovered: expected a mapping node".to_owned()
+                }));
+            };
             if is_bare(entries) {
                 continue;
             }

@@ -82,8 +82,11 @@ impl Merger<'_> {
     /// What the right does not mention still clears expressions and sizes in structs that are not pointers.
     fn absent(&mut self, field: &Field, left: &mut Map<String, Value>) {
         match &field.kind {
-            Type::Cel | Type::Bytes | Type::Text(Text::Size) => {
-                left.remove(field.name);
+            Type::Cel | Type::Bytes => {
+                left.shift_remove(field.name);
+            }
+            Type::Text(Text::Size) if self.minor.max_size_cleared_by_omission => {
+                left.shift_remove(field.name);
             }
             Type::Struct(root) if !field.pointer && field.merge != Merge::Replace => {
                 if let Some(Value::Object(inner)) = left.get_mut(field.name) {

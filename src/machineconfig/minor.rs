@@ -17,6 +17,8 @@ pub struct Minor {
     pub(super) validation_names_document: bool,
     /// A pointer to zero on the right overwrites the left.
     pub(super) pointer_zero_overwrites: bool,
+    /// A patch that does not repeat `maxSize` clears it, as all do with `minSize`.
+    pub(super) max_size_cleared_by_omission: bool,
     /// `extraArgs` values may be lists, and merge key by key, empty ones included.
     pub(super) args_are_lists: bool,
     /// One patch file may hold the same document twice.
@@ -48,6 +50,7 @@ const V1_11: Minor = Minor {
     errors_name_document: false,
     validation_names_document: false,
     pointer_zero_overwrites: false,
+    max_size_cleared_by_omission: true,
     args_are_lists: false,
     patch_may_repeat_document: false,
     bare_word_is_file: false,
@@ -66,6 +69,7 @@ const V1_12: Minor = Minor {
     errors_name_document: true,
     validation_names_document: true,
     pointer_zero_overwrites: true,
+    max_size_cleared_by_omission: false,
     bare_word_is_file: true,
     deletes_in_free_form: true,
     ..V1_11

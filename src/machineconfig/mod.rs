@@ -18,6 +18,7 @@ mod generate;
 mod go;
 mod merge;
 mod minor;
+pub mod overlay;
 pub mod patch;
 mod pki;
 mod schema;

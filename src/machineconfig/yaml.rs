@@ -314,11 +314,13 @@ pub(super) fn integer(text: &str) -> Option<Number> {
     i64::try_from(value).map(Number::from).or_else(|_| u64::try_from(value).map(Number::from)).ok()
 }
 
-/// A plain scalar in a boolean field: the words of YAML 1.1 count there, and only there.
-pub(super) fn boolean(text: &str) -> Option<bool> {
+/// A scalar in a boolean field. Some words of YAML 1.1 count there, and only there; those even when quoted.
+pub(super) fn boolean(text: &str, plain: bool) -> Option<bool> {
     match text {
-        "true" | "True" | "TRUE" | "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
-        "false" | "False" | "FALSE" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        "true" | "True" | "TRUE" if plain => Some(true),
+        "false" | "False" | "FALSE" if plain => Some(false),
+        "y" | "Y" | "yes" | "on" => Some(true),
+        "n" | "N" | "no" | "off" => Some(false),
         _ => None,
     }
 }

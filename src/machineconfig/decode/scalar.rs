@@ -16,7 +16,7 @@ pub(super) fn read(text: &str, plain: bool, kind: &Type) -> Result<Value, String
             Some(number) => Ok(Value::Number(number)),
             None => wrong("an integer"),
         },
-        Type::Bool => match yaml::boolean(text).filter(|_| plain) {
+        Type::Bool => match yaml::boolean(text, plain) {
             Some(flag) => Ok(Value::Bool(flag)),
             None => wrong("a boolean"),
         },

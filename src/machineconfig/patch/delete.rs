@@ -130,6 +130,12 @@ impl Walk {
 const LOOKUP: &str = "lookup failed";
 
 impl Selector {
+    /// The one document of a kind that has no name.
+    pub(super) fn document(kind: &str) -> Self {
+        let header = Header { api_version: "v1alpha1".to_owned(), kind: kind.to_owned(), name: String::new() };
+        Self { header, path: Vec::new(), element: None }
+    }
+
     /// Deletes what is selected. A document that is not there is skipped, as 1.14 does (earlier Talos crashes).
     pub(super) fn apply(&self, documents: &mut Documents, minor: &Minor) -> Result<(), String> {
         let same = |document: &crate::machineconfig::Document| {
@@ -168,7 +174,7 @@ impl Selector {
         let (first, rest) = path.split_first().ok_or(LOOKUP)?;
         let field = root.field(first).ok_or(LOOKUP)?;
         if rest.is_empty() {
-            body.remove(*first);
+            body.shift_remove(*first);
             return Ok(());
         }
         let Some(value) = body.get_mut(*first) else {

@@ -110,6 +110,12 @@ impl Patch {
         Self { source: PatchSource::Native(what), body: Body::Strategic(documents.map(Item::Merge).collect()) }
     }
 
+    /// A patch that deletes the one document of a kind, if it is there.
+    pub(super) fn native_delete(what: &'static str, kind: &str) -> Self {
+        let items = vec![Item::Delete(Selector::document(kind))];
+        Self { source: PatchSource::Native(what), body: Body::Strategic(items) }
+    }
+
     pub fn source(&self) -> &PatchSource {
         &self.source
     }
