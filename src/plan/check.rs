@@ -7,6 +7,7 @@ use super::survey::{Survey, bridge_path, guest_path};
 use crate::factory::Schematic;
 use crate::profile::{Profile, SchematicRef};
 use crate::pve::{Quirks, Storage};
+use crate::steps::mark::Mark;
 use crate::talos::Minor;
 
 /// One thing that stands in the way.
@@ -43,6 +44,7 @@ pub(super) fn check(profile: &Profile, site: &Survey, quirks: &Quirks, agent: bo
     storages(profile, site, &mut found);
     bridges(profile, site, &mut found);
     vmids(profile, site, &mut found);
+    marks(profile, site, &mut found);
     factory(profile, site, &mut found);
     kubernetes(profile, &mut found);
     addresses(profile, site, &mut found);
@@ -232,6 +234,20 @@ fn vmids(profile: &Profile, site: &Survey, found: &mut Vec<Problem>) {
             "nodes.*.assignments[].vmid",
             format!("VMID {vmid} of {} is taken {owner}", machine.name),
             format!("choose another (the lowest free one is {}), or leave it out", site.next_id),
+        ));
+    }
+}
+
+/// A cluster of this name whose journal is lost: making a second one over it would end in two halves.
+fn marks(profile: &Profile, site: &Survey, found: &mut Vec<Problem>) {
+    let tag = Mark::tag(&profile.name);
+    let theirs = site.guests.iter().filter(|guest| guest.tags.contains(&tag));
+    let vmids: Vec<String> = theirs.map(|guest| guest.vmid.to_string()).collect();
+    if !vmids.is_empty() {
+        found.push(problem(
+            "name",
+            format!("VMs with the mark of cluster {} are on the site: {}", profile.name, vmids.join(", ")),
+            format!("run: pvetalos destroy --profile {}", profile.name),
         ));
     }
 }

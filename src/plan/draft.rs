@@ -8,7 +8,7 @@ use url::Url;
 
 use super::check::{self, Problem, problem};
 use super::survey::{Survey, node_path};
-use super::{Lane, Outline, Plan, Stage};
+use super::{Lane, Origin, Outline, Plan, Stage};
 use crate::factory::{Asset, Factory, Schematic};
 use crate::inventory::Role;
 use crate::machineconfig::Contract;
@@ -30,6 +30,7 @@ pub fn draft(
     factory: &Factory,
     quirks: &Quirks,
     secrets: &str,
+    origin: Origin,
 ) -> Result<Plan, Vec<Problem>> {
     let schematic = schematic(profile).map_err(|problem| vec![problem])?;
     let problems = check::check(profile, site, quirks, schematic.agent);
@@ -60,7 +61,7 @@ pub fn draft(
         asset,
         mark,
     };
-    Ok(drafter.plan(secrets))
+    Ok(drafter.plan(secrets, origin))
 }
 
 /// The schematic as the plan needs it.
@@ -104,7 +105,7 @@ struct Drafter<'a> {
 }
 
 impl Drafter<'_> {
-    fn plan(self, secrets: &str) -> Plan {
+    fn plan(self, secrets: &str, origin: Origin) -> Plan {
         let nodes = self.placement();
         let vmids = self.vmids();
         let mut notes = self.profile.warnings.clone();
@@ -113,6 +114,7 @@ impl Drafter<'_> {
         let stage = |name: &str, lanes| Stage { name: name.to_owned(), lanes };
         let deadlines = &self.profile.deadlines;
         Plan {
+            origin,
             profile: fingerprint(self.profile),
             deadlines: Deadlines {
                 task: deadlines.task,

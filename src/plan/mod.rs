@@ -9,12 +9,16 @@
 mod check;
 mod draft;
 mod survey;
+mod tryout;
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use check::Problem;
 pub use draft::{draft, fingerprint};
-pub use survey::{FactoryFacts, Survey, survey};
+pub use survey::{FactoryFacts, Survey, paths, survey};
+pub use tryout::try_out;
 
 use crate::event::StepId;
 use crate::steps::mark::Mark;
@@ -24,12 +28,22 @@ use crate::steps::{Deadlines, Step};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub mark: Mark,
+    pub origin: Origin,
     /// SHA-256 of the resolved profile: a crashed run is resumed only with the profile that it was drafted from.
     pub profile: String,
     pub deadlines: Deadlines,
     /// What the plan is about, for people.
     pub outline: Outline,
     pub stages: Vec<Stage>,
+}
+
+/// Where the profile is, so that `destroy` and `status` need not be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Absolute path.
+    pub profile: PathBuf,
+    /// The site was the lab although the profile names a real one.
+    pub lab: bool,
 }
 
 /// The names that a person looks for in a plan.

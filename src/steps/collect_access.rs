@@ -72,11 +72,16 @@ impl Work for CollectAccess {
 
     async fn undo(&self, context: &Context<'_>) -> Result<(), StepError> {
         let Some((name, kube, talos)) = &context.inventory.access else { return Ok(()) };
-        let without = |text: Option<&str>| text.map(|text| kubeconfig::remove(text, name)).transpose();
-        kube.as_deref().map_or(Ok(()), |path| rewrite(path, without))?;
-        let without = |text: Option<&str>| text.map(|text| talosconfig::remove(text, name)).transpose();
-        talos.as_deref().map_or(Ok(()), |path| rewrite(path, without))
+        remove_contexts(name, kube.as_deref(), talos.as_deref())
     }
+}
+
+/// Takes the contexts called `name` out of both files; what is not there is no error.
+pub fn remove_contexts(name: &str, kube: Option<&Path>, talos: Option<&Path>) -> Result<(), StepError> {
+    let without = |text: Option<&str>| text.map(|text| kubeconfig::remove(text, name)).transpose();
+    kube.map_or(Ok(()), |path| rewrite(path, without))?;
+    let without = |text: Option<&str>| text.map(|text| talosconfig::remove(text, name)).transpose();
+    talos.map_or(Ok(()), |path| rewrite(path, without))
 }
 
 /// An administrator's kubeconfig, signed by the control plane at `ip`.

@@ -79,7 +79,13 @@ pub fn render(spec: &ConfigSpec, bundle: &Bundle, mac: Mac, patches: &[Patch]) -
         overlay::static_network(&contract, mac, spec.address, spec.gateway, &spec.dns),
     ];
     ours.extend(spec.vip.map(|vip| overlay::vip(&contract, mac, vip)));
-    ours.extend((!spec.ntp.is_empty()).then(|| overlay::time_servers(&contract, &spec.ntp)));
+    if !spec.ntp.is_empty() {
+        // Every contract still takes the old form, and no document of ours stands beside it.
+        let text = serde_json::json!({ "machine": { "time": { "servers": spec.ntp } } }).to_string();
+        let patch = Patch::load(&text, machineconfig::PatchSource::Native("time servers"), &minor)
+            .map_err(|source| RenderError::Patch { machine: machine(), source })?;
+        ours.push(patch);
+    }
     ours.extend((spec.cni_none && spec.role == Role::ControlPlane).then(|| overlay::cni_none(&contract)));
     ours.extend(patches.iter().cloned());
     let documents = machineconfig::apply(&generated, &ours, &minor)
