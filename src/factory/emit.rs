@@ -20,7 +20,7 @@ pub struct Unsupported {
 }
 
 /// Words that YAML 1.1 took for booleans. go-yaml v4 rc.6 quotes them in another style than its neighbours.
-const OLD_BOOLEANS: [&str; 8] = ["y", "n", "yes", "no", "on", "off", "<<", "="];
+const OLD_BOOLEANS: [&str; 7] = ["y", "n", "yes", "no", "on", "off", "<<"];
 
 /// Appends `text` as it is written after `key: ` or `- `; `column` is where a block's lines begin.
 pub(super) fn scalar(out: &mut String, text: &str, column: usize) -> Result<(), &'static str> {
