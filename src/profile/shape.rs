@@ -31,7 +31,6 @@ impl Walk<'_> {
 
     /// `key` is where the value's key stands: the better place for what is wrong with a whole mapping.
     fn value(&mut self, tree: &Tree, key: Place, schema: &Value, path: &str) {
-        let schema = strip_null(schema);
         if let Some(allowed) = schema["enum"].as_array() {
             let allowed: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
             match &tree.node {
@@ -63,11 +62,11 @@ impl Walk<'_> {
             }
             Node::Scalar(Kind::Bool, _) if permits(schema, "boolean") => {}
             Node::Scalar(Kind::Integer, text) if permits(schema, "integer") => {
-                self.integer(text, tree.at, schema, path)
+                self.integer(text, tree.at, schema, path);
             }
             Node::Scalar(_, text) if permits(schema, "string") => self.form(text, tree.at, schema, path),
             node => {
-                let at = if matches!(node, Node::Map(_) | Node::Seq(_)) { key } else { tree.at };
+                let at = if matches!(node, Node::Scalar(..)) { tree.at } else { key };
                 self.complain(path, at, format!("cannot be {}", describe(node)), format!("give {}", wanted(schema)));
             }
         }
@@ -100,7 +99,7 @@ impl Walk<'_> {
         }
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !entries.iter().any(|(key, ..)| key == name) {
-                let like = wanted(strip_null(&properties[name]));
+                let like = wanted(&properties[name]);
                 self.complain(&member(path, name), key, "is missing".into(), format!("give {like}"));
             }
         }
@@ -130,18 +129,11 @@ impl Walk<'_> {
 
 /// The path of the first key `name` anywhere in the schema.
 fn find(schema: &Value, name: &str, path: &str) -> Option<String> {
-    let schema = strip_null(schema);
     let properties = schema["properties"].as_object()?;
     if properties.contains_key(name) {
         return Some(member(path, name));
     }
     properties.iter().find_map(|(key, inner)| find(inner, name, &member(path, key)))
-}
-
-/// The schema without the `null` that `Option` adds around it.
-fn strip_null(schema: &Value) -> &Value {
-    let others = |schemas: &&Value| schemas["type"] != "null";
-    schema["anyOf"].as_array().and_then(|schemas| schemas.iter().find(others)).unwrap_or(schema)
 }
 
 fn permits(schema: &Value, kind: &str) -> bool {
@@ -192,3 +184,6 @@ fn wanted(schema: &Value) -> String {
     let kinds: Vec<&str> = words.iter().filter(|(kind, _)| permits(schema, kind)).map(|(_, word)| *word).collect();
     kinds.join(" or ")
 }
+
+#[cfg(test)]
+mod tests;

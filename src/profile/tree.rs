@@ -65,7 +65,7 @@ impl Tree {
         }
     }
 
-    /// The place of every path below: keys for mappings and lists, values for scalars.
+    /// The place of every path below: values for scalars, keys for everything else.
     pub(super) fn index(&self) -> HashMap<String, Place> {
         let mut places = HashMap::new();
         self.collect("", self.at, &mut places);
@@ -73,8 +73,8 @@ impl Tree {
     }
 
     fn collect(&self, path: &str, key: Place, places: &mut HashMap<String, Place>) {
-        let nested = matches!(self.node, Node::Seq(_) | Node::Map(_));
-        places.insert(path.to_owned(), if nested { key } else { self.at });
+        let scalar = matches!(self.node, Node::Scalar(..));
+        places.insert(path.to_owned(), if scalar { self.at } else { key });
         match &self.node {
             Node::Null | Node::Scalar(..) => {}
             Node::Seq(items) => {
