@@ -78,20 +78,12 @@ impl FactoryError {
 
 /// Whether TLS itself said no: a wrong certificate stays wrong, and waiting would hide it for the whole budget.
 fn distrusted(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // An io::Error hands out the source of what it wraps, not the wrapped error.
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let inside = wrapped.and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>());
-        if inside
-            .or_else(|| error.downcast_ref())
-            .is_some_and(|tls| matches!(tls, rustls::Error::InvalidCertificate(_)))
-        {
-            return true;
-        }
-        next = error.source();
+    if matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))) {
+        return true;
     }
-    false
+    // An io::Error's source is that of the error which it wraps, so the wrapped one has to be asked for.
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    wrapped.is_some_and(|inner| distrusted(inner)) || error.source().is_some_and(distrusted)
 }
 
 fn said(body: &str) -> String {
