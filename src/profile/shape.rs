@@ -3,7 +3,7 @@
 //! Only the keywords that schemars derives from [`super::raw`] are known here; a test
 //! reads the schema and fails when a new one appears.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::Problem;
 use super::forms;
@@ -91,14 +91,16 @@ impl Walk<'_> {
 
     fn mapping(&mut self, entries: &[(String, Place, Tree)], key: Place, schema: &Value, path: &str) {
         let Some(properties) = schema["properties"].as_object() else { return };
+        let mut meant = Vec::new();
         for (name, at, value) in entries {
             match properties.get(name) {
                 Some(schema) => self.value(value, *at, schema, &member(path, name)),
-                None => self.unknown(name, *at, properties, path),
+                None => meant.extend(self.unknown(name, *at, properties, path)),
             }
         }
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            if !entries.iter().any(|(key, ..)| key == name) {
+            // A key that is there with a typing error is told once.
+            if !entries.iter().any(|(key, ..)| key == name) && !meant.contains(&name) {
                 let like = wanted(&properties[name]);
                 self.complain(&member(path, name), key, "is missing".into(), format!("give {like}"));
             }
@@ -115,8 +117,10 @@ impl Walk<'_> {
     }
 
     /// A key that no field has: the nearest sibling, or the place where a key of that name does exist.
-    fn unknown(&mut self, name: &str, at: Place, siblings: &serde_json::Map<String, Value>, path: &str) {
-        let fix = if let Some(near) = nearest(name, siblings.keys().map(String::as_str)) {
+    /// Answers with the sibling that was meant.
+    fn unknown<'a>(&mut self, name: &str, at: Place, siblings: &'a Map<String, Value>, path: &str) -> Option<&'a str> {
+        let near = nearest(name, siblings.keys().map(String::as_str));
+        let fix = if let Some(near) = near {
             format!("did you mean {near}?")
         } else if let Some(elsewhere) = find(self.root, name, "") {
             format!("it belongs to {elsewhere}")
@@ -124,6 +128,7 @@ impl Walk<'_> {
             format!("known here are {}", siblings.keys().cloned().collect::<Vec<_>>().join(", "))
         };
         self.complain(&member(path, name), at, "is no key of a profile".into(), fix);
+        near
     }
 }
 

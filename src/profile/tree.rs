@@ -165,11 +165,15 @@ impl<'de> Deserialize<'de> for Node {
 pub(super) fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Problem> {
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let place = error.location().map(|location| (location.line(), location.column()));
+        let text = error.without_snippet().to_string();
+        // The place is said before the message, and the parser's options are not the user's.
+        let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+        let text = text.split(", set DuplicateKeyPolicy").next().unwrap_or(text);
         Problem {
             path: String::new(),
             line: place.map(|(line, _)| line),
             column: place.map(|(_, column)| column),
-            message: error.without_snippet().to_string(),
+            message: text.to_owned(),
             fix: String::new(),
         }
     })

@@ -275,3 +275,48 @@ fn a_problem_reads_as_place_field_value_reason_and_fix() {
          machines could not reach it: choose an address inside, or correct the cidr"
     );
 }
+
+/// A file damaged in any one line is read or refused with a reason, and never more than that.
+#[test]
+fn no_damage_to_a_line_is_answered_with_a_panic_or_with_silence() {
+    const JUNK: [&str; 14] = [
+        "",
+        "[",
+        "{",
+        "{}",
+        "[]",
+        "null",
+        "-1",
+        "99999999999999999999",
+        "1e9",
+        "é\u{0}",
+        "*nobody",
+        "!!binary x",
+        "&a [*a]",
+        "? a\n  : b",
+    ];
+    let lines: Vec<&str> = SOUND.lines().collect();
+    let mut refused = 0;
+    for damaged in 0..lines.len() {
+        for junk in JUNK {
+            let (key, _) = lines[damaged].split_once(':').unwrap_or((lines[damaged], ""));
+            let mut text = lines.clone();
+            let line = format!("{key}: {junk}");
+            text[damaged] = &line;
+            if let Err(error) = read(&text.join("\n")) {
+                assert!(!error.problems().is_empty() && !error.to_string().is_empty(), "{line}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > lines.len() * JUNK.len() / 2, "only {refused} were refused");
+}
+
+#[test]
+fn anchors_aliases_and_merges_are_resolved() {
+    let text = SOUND
+        .replace("name: cp-1,", "name: cp-1, <<: &big { cores: 8, memory: 16Gi },")
+        .replace("name: cp-2,", "name: cp-2, <<: *big,");
+    let profile = read(&text).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((profile.machines[1].cores, profile.machines[1].memory_mib), (8, 16384));
+}

@@ -93,6 +93,12 @@ fn every_missing_key_is_told_where_it_belongs() {
 }
 
 #[test]
+fn a_mistyped_key_is_not_also_missing() {
+    let text = MINIMAL.replace("version: 1.10", "version: 1.10.0").replace("  storage", "  storages");
+    assert_eq!(wrong(&text), ["4:3 proxmox.storages is no key of a profile; did you mean storage?"]);
+}
+
+#[test]
 fn a_secret_has_one_place() {
     let text = |token: &str| {
         MINIMAL
@@ -136,6 +142,7 @@ fn broken_yaml_has_a_place_too() {
     for (text, line) in [("a: [1\nb: 2\n", 2), ("a: 1\na: 2\n", 2), ("a: b: c\n", 1)] {
         let problem = Tree::read(text).expect_err("it is no YAML");
         assert_eq!(problem.line, Some(line), "{text:?}: {problem:?}");
+        assert!(!problem.message.contains(" at line "), "the place is told twice: {problem}");
     }
     assert_eq!(wrong("").len(), 1);
     assert_eq!(wrong("- a\n").len(), 1);
