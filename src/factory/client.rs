@@ -181,8 +181,12 @@ impl Factory {
         let get = || async { self.send(Method::GET, &url, self.http.get(url.clone())).await };
         let response = get.retry(crate::retry::policy()).when(FactoryError::passing).await?;
         let length = response.content_length();
-        let broke_off =
-            move |source| FactoryError::BrokeOff { method: Method::GET, url: Box::new(url.clone()), source };
+        // Without the URL that it was redirected to, whose query may be a signature.
+        let broke_off = move |source: reqwest::Error| FactoryError::BrokeOff {
+            method: Method::GET,
+            url: Box::new(url.clone()),
+            source: source.without_url(),
+        };
         let stream = response.bytes_stream().map(move |chunk| chunk.map_err(&broke_off)).boxed();
         Ok(Download { length, stream })
     }
