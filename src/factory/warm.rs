@@ -73,7 +73,9 @@ impl Factory {
             match ask(method.clone()).await {
                 Ok(response) => Probe::Ready(response.headers().clone()),
                 Err(error) if error.passing() => Probe::NotYet(brief(&error)),
-                Err(error) if error.missing() && !forgiven.swap(true, Ordering::Relaxed) => Probe::NotYet(brief(&error)),
+                Err(error) if error.missing() && !forgiven.swap(true, Ordering::Relaxed) => {
+                    Probe::NotYet(brief(&error))
+                }
                 // An answer to HEAD has no body, and the body is where the factory says what is wrong.
                 Err(error) if method == Method::HEAD => Probe::Never(ask(Method::GET).await.err().unwrap_or(error)),
                 Err(error) => Probe::Never(error),
