@@ -1,6 +1,6 @@
-//! `pass` with a key of its own, and a real Secret Service on a bus of its own.
+//! Variables, `pass` with a key of its own, and a real Secret Service on a bus of its own.
 //!
-//! Both need an environment that differs from ours, and a process cannot change its
+//! All need an environment that differs from ours, and a process cannot change its
 //! environment safely. So each test starts this binary again, for one of the
 //! ignored tests below, in the environment that it has prepared. Nothing of the
 //! user's home, keys or keyring is touched.
@@ -132,6 +132,24 @@ async fn pass_without_a_store_inner() {
     assert!(matches!(read(&provider).await, Err(SecretError::Missing { .. })));
     let refused = provider.write(&Secret::new("text")).await.expect_err("there is no store").to_string();
     assert!(refused.contains("pass init"), "{refused}");
+}
+
+#[test]
+fn a_variable_with_a_secret() {
+    let [exe, arguments @ ..] = inner("a_variable_inner");
+    assert_ran(&run(Command::new(exe).args(arguments).env("PVETALOS_TEST_TOKEN", "talos@pve!ci=hidden")));
+}
+
+#[tokio::test]
+#[ignore = "run by a_variable_with_a_secret, which sets it"]
+async fn a_variable_inner() {
+    assert_prepared();
+    let provider = Provider::Env { name: "PVETALOS_TEST_TOKEN".into() };
+    assert!(provider.exists().await.expect("can be looked for"));
+    assert_eq!(read(&provider).await.expect("it is set"), "talos@pve!ci=hidden");
+    // From here on children do without it.
+    let argv = ["sh", "-c", "printf %s \"${PVETALOS_TEST_TOKEN-unset}\""].map(str::to_owned).to_vec();
+    assert_eq!(read(&Provider::Command { argv }).await.expect("it runs"), "unset");
 }
 
 fn on_a_bus_of_its_own(home: &Path, script: &str, test: &str) -> Output {

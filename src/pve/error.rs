@@ -258,8 +258,22 @@ impl PveError {
     }
 }
 
+/// Each with its last cause: several errors have no one source that could be printed below them.
 fn list(errors: &[PveError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    let whole = |error: &PveError| match std::error::Error::source(error) {
+        Some(source) => format!("{error} ({})", innermost(source)),
+        None => error.to_string(),
+    };
+    errors.iter().map(whole).collect::<Vec<_>>().join("; ")
+}
+
+/// The last cause of a chain: those of HTTP libraries say little before it.
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
 }
 
 /// The last lines of a log without the line that repeats the exit text.

@@ -78,7 +78,9 @@ async fn a_refused_connection_was_never_sent_and_the_next_endpoint_serves() {
     let pve = Pve::connect(second).await.expect("the second serves");
     pve.set("pve1", 100, &[("name", "x")]).await.expect("so do later requests");
     let neither = Options { endpoints: vec![deserted().await, deserted().await], ..server.options() };
-    assert!(matches!(failure(neither).await, PveError::NoEndpoint(errors) if errors.len() == 2));
+    let error = failure(neither).await;
+    assert!(matches!(&error, PveError::NoEndpoint(errors) if errors.len() == 2));
+    assert_eq!(error.to_string().matches("Connection refused").count(), 2, "{error}");
 }
 
 #[tokio::test]

@@ -17,8 +17,8 @@ struct Recorded {
 }
 
 const RECORDINGS: [(&str, &str); 2] = [
-    ("8", include_str!("../../../tests/fixtures/pve/replies-8.json")),
-    ("9", include_str!("../../../tests/fixtures/pve/replies-9.json")),
+    ("8", include_str!("../../../tests/fixtures/pve/8/replies.json")),
+    ("9", include_str!("../../../tests/fixtures/pve/9/replies.json")),
 ];
 
 fn plain(request: &str) -> String {

@@ -154,6 +154,41 @@ async fn names_that_would_change_the_path_are_refused_before_anything_is_sent() 
 }
 
 #[tokio::test]
+async fn no_more_than_eight_requests_are_under_way() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let server = {
+        let (gate, inside, most) = (Arc::clone(&gate), Arc::clone(&inside), Arc::clone(&most));
+        Server::start(move |_| {
+            let (gate, inside, most) = (Arc::clone(&gate), Arc::clone(&inside), Arc::clone(&most));
+            async move {
+                most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                gate.acquire().await.expect("the gate is open to the end").forget();
+                inside.fetch_sub(1, Ordering::SeqCst);
+                data("[]")
+            }
+        })
+        .await
+    };
+    let pve = server.connect().await;
+    let nodes = ["a", "b", "c", "d"].into_iter().flat_map(|node| [node; 3]);
+    let all = futures_util::future::join_all(nodes.map(|node| pve.storages(node)));
+    let release = async {
+        while inside.load(Ordering::SeqCst) < 8 {
+            tokio::task::yield_now().await;
+        }
+        // Each turn looks at the sockets: a ninth request would have been read by then.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(12);
+    };
+    let (answers, ()) = tokio::join!(all, release);
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(most.load(Ordering::SeqCst), 8);
+}
+
+#[tokio::test]
 async fn no_node_gets_more_than_three_requests_at_once() {
     let gate = Arc::new(Semaphore::new(0));
     let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
