@@ -202,9 +202,9 @@ impl PveError {
     /// No guest agent answers, or not yet (qemu-server 9.2: src/PVE/QemuServer/Agent.pm).
     pub fn is_agent_silent(&self) -> bool {
         let text = self.text();
-        ["QEMU guest agent is not running", "No QEMU guest agent configured", "got timeout"]
-            .iter()
-            .any(|known| text.contains(known))
+        text.contains("QEMU guest agent is not running")
+            || text.contains("No QEMU guest agent configured")
+            || (text.contains("qmp command 'guest-") && text.contains("got timeout"))
             || (text.starts_with("VM ") && text.ends_with("is not running"))
     }
 

@@ -35,6 +35,14 @@ async fn a_wrong_pin_shows_both_fingerprints_and_sends_nothing() {
 }
 
 #[tokio::test]
+async fn the_pinned_certificate_without_its_key_is_not_believed() {
+    let impostor = Server::start_impostor().await;
+    let error = failure(impostor.options()).await;
+    assert!(matches!(error, PveError::Untrusted { .. }), "{error:?}");
+    assert!(impostor.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_ca_is_believed_for_what_it_signed_and_for_nothing_else() {
     let (server, stranger) = (quiet().await, quiet().await);
     let with = |pem: &str| Options { trust: Trust::Ca(pem.into()), ..server.options() };

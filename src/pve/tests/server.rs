@@ -96,15 +96,29 @@ impl Server {
     pub(super) async fn start<F: Future<Output = Reply> + Send + 'static>(
         handler: impl Fn(Seen) -> F + Send + Sync + 'static,
     ) -> Self {
-        let identity = identity();
+        Self::start_as(identity(), handler).await
+    }
+
+    /// Shows a certificate whose key it does not have, as anybody can who has seen a handshake.
+    pub(super) async fn start_impostor() -> Self {
+        let identity = Identity { key: identity().key, ..identity() };
+        Self::start_as(identity, async |_| data("null")).await
+    }
+
+    async fn start_as<F: Future<Output = Reply> + Send + 'static>(
+        identity: Identity,
+        handler: impl Fn(Seen) -> F + Send + Sync + 'static,
+    ) -> Self {
         let fingerprint = Fingerprint::of(&identity.leaf);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        // Not `with_single_cert`: that notices when key and certificate do not belong together.
+        let key = provider.key_provider.load_private_key(identity.key).expect("a key of a kind we know");
+        let certified = rustls::sign::CertifiedKey::new(vec![identity.leaf], key);
         let tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the provider has the usual versions")
             .with_no_client_auth()
-            .with_single_cert(vec![identity.leaf], identity.key)
-            .expect("key and certificate belong together");
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let seen = Arc::new(Mutex::new(Vec::new()));

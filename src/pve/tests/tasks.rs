@@ -119,6 +119,15 @@ async fn a_task_that_does_not_end_is_given_up_with_the_last_reason() {
     assert!(error.is_outcome_unknown());
 }
 
+#[tokio::test]
+async fn running_tasks_of_a_vm_are_listed() {
+    let entry =
+        format!(r#"[{{"upid":"{UPID}","user":"talos@pve!ci","status":"RUNNING","saved":"0"}},{{"upid":"odd"}}]"#);
+    let server = Server::start(move |_| std::future::ready(data(&entry))).await;
+    assert_eq!(server.connect().await.active_tasks("pve1", 383).await.expect("listed"), [upid()]);
+    assert_eq!(server.requests(), ["GET /nodes/pve1/tasks?source=active&vmid=383"]);
+}
+
 #[test]
 fn a_task_id_is_taken_apart_and_nothing_else_is_one() {
     let id = upid();

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use super::server::{Reply, Server, data, refuse};
+use crate::pve::error::innermost;
 use crate::pve::{Lost, PveError};
 
 const UPID: &str = "UPID:pve1:00000C4D:000BBAF9:6B01453D:imgcopy::talos@pve!ci:";
@@ -46,7 +47,7 @@ async fn the_bytes_are_those_that_the_servers_parser_accepts() {
 
 #[tokio::test]
 async fn an_image_of_another_length_than_promised_never_arrives_whole() {
-    for parts in [&["0123"][..], &["01234", "567890"]] {
+    for (parts, cause) in [(&["0123"][..], "shorter than its 10 bytes"), (&["01234", "567890"], "longer")] {
         let server = accepting().await;
         let error = server
             .connect()
@@ -55,6 +56,8 @@ async fn an_image_of_another_length_than_promised_never_arrives_whole() {
             .await
             .expect_err("not ten bytes");
         assert!(matches!(error, PveError::PerhapsDone { how: Lost::BeforeReply, .. }), "{error:?}");
+        let source = std::error::Error::source(&error).expect("the stream's own error");
+        assert!(innermost(source).contains(cause), "{source:?}");
         assert!(!server.requests().iter().any(|request| request.starts_with("POST")), "{parts:?}");
     }
 }

@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
-use super::server::{Reply, Server, data, refuse};
-use crate::pve::{Lost, PveError};
+use super::server::{Reply, Server, TOKEN, data, refuse};
+use crate::pve::{Download, Lost, PveError};
 
 async fn failing(reply: Reply) -> (PveError, usize) {
     let server = Server::start(move |_| std::future::ready(reply.clone())).await;
     let error = server.connect().await.set("pve1", 100, &[("cores", "2")]).await.expect_err("refused");
+    let (_, secret) = TOKEN.split_once('=').expect("a token has two parts");
+    assert!(!format!("{error} {error:?}").contains(secret), "the token is in an error");
     (error, server.requests().len())
 }
 
@@ -139,6 +141,32 @@ async fn vm_requests_carry_their_parameters_where_the_server_looks_for_them() {
         ("DELETE /nodes/pve1/storage/local/content/local%3Aiso%2Fa%2Eiso", ""),
     ];
     assert_eq!(seen, expected.map(|(request, body)| (request.to_owned(), body.to_owned())));
+}
+
+#[tokio::test]
+async fn a_download_is_asked_for_with_its_checksum() {
+    let upid = "\"UPID:pve1:00000C4D:000BBAF9:6B01453D:download:talos.iso:talos@pve!ci:\"";
+    let server = Server::start(move |_| std::future::ready(data(upid))).await;
+    let pve = server.connect().await;
+    let mut what = Download {
+        url: "https://factory.talos.dev/image/a/v1.12.4/metal-amd64.iso?x=1&y=2".parse().expect("a URL"),
+        filename: "talos.iso".into(),
+        checksum: Some(("sha256".into(), "ab".repeat(32))),
+    };
+    assert_eq!(pve.download_url("pve1", "local", &what).await.expect("accepted").subject(), "talos.iso");
+    let seen = &server.seen()[0];
+    assert_eq!(seen.request, "POST /nodes/pve1/storage/local/download-url");
+    assert_eq!(
+        seen.text(),
+        format!(
+            "checksum={}&checksum-algorithm=sha256&content=iso&filename=talos.iso\
+             &url=https%3A%2F%2Ffactory.talos.dev%2Fimage%2Fa%2Fv1.12.4%2Fmetal-amd64.iso%3Fx%3D1%26y%3D2",
+            "ab".repeat(32)
+        )
+    );
+    what.checksum = Some(("crc32".into(), "ab".into()));
+    assert!(matches!(pve.download_url("pve1", "local", &what).await, Err(PveError::Options(_))));
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]
