@@ -217,9 +217,9 @@ impl PveError {
     /// No guest agent answers, or not yet (qemu-server 9.2: src/PVE/QemuServer/Agent.pm).
     pub fn is_agent_silent(&self) -> bool {
         let text = self.text();
-        ["QEMU guest agent is not running", "No QEMU guest agent configured", "got timeout"]
-            .iter()
-            .any(|known| text.contains(known))
+        text.contains("QEMU guest agent is not running")
+            || text.contains("No QEMU guest agent configured")
+            || (text.contains("qmp command 'guest-") && text.contains("got timeout"))
             || (text.starts_with("VM ") && text.ends_with("is not running"))
     }
 
@@ -273,8 +273,22 @@ impl PveError {
     }
 }
 
+/// Each with its last cause: several errors have no one source that could be printed below them.
 fn list(errors: &[PveError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    let whole = |error: &PveError| match std::error::Error::source(error) {
+        Some(source) => format!("{error} ({})", innermost(source)),
+        None => error.to_string(),
+    };
+    errors.iter().map(whole).collect::<Vec<_>>().join("; ")
+}
+
+/// The last cause of a chain: those of HTTP libraries say little before it.
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
 }
 
 /// The last lines of a log without the line that repeats the exit text.

@@ -29,7 +29,12 @@ pub(super) fn unwrap(request: String, status: StatusCode, reason: String, body: 
             Err(source) => Err(PveError::Decode { request, shape: shape_of_text(body), source }),
         };
     }
-    Err(refusal(request, status, reason, envelope.unwrap_or_default()).into())
+    // Errors from before a handler's time have their text as it is, without an envelope.
+    let plain = || Envelope {
+        message: Some(body).filter(|body| !body.starts_with('<')).map(first_line),
+        ..Envelope::default()
+    };
+    Err(refusal(request, status, reason, envelope.unwrap_or_else(|_| plain())).into())
 }
 
 fn refusal(request: String, status: StatusCode, reason: String, envelope: Envelope<'_>) -> Refusal {
@@ -42,6 +47,10 @@ fn refusal(request: String, status: StatusCode, reason: String, envelope: Envelo
         message: envelope.message.map(|message| message.trim().to_owned()).unwrap_or_default(),
         errors: envelope.errors.unwrap_or_default().into_iter().map(|(name, text)| (name, plain(text))).collect(),
     }
+}
+
+fn first_line(body: &str) -> String {
+    body.lines().next().unwrap_or("").chars().take(300).collect()
 }
 
 /// Decodes `data`. From text and not from a value: the crate's generated types borrow their keys.

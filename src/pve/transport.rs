@@ -198,11 +198,11 @@ impl Inner {
             Err(error) => return Err(self.unsent_or_lost(name, error)),
         };
         let status = answer.status();
-        // The phrase is raw bytes; hyper keeps it only when it differs from the usual one.
-        let reason = answer.extensions().get::<ReasonPhrase>().map_or_else(
-            || status.canonical_reason().unwrap_or("").to_owned(),
-            |reason| String::from_utf8_lossy(reason.as_bytes()).trim().to_owned(),
-        );
+        // hyper keeps the phrase only when it differs from the usual one, and drops it when it is not ASCII.
+        let phrase = answer.extensions().get::<ReasonPhrase>();
+        let phrase = phrase.map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).trim().to_owned());
+        let usual = || status.canonical_reason().unwrap_or("").to_owned();
+        let reason = phrase.filter(|phrase| !phrase.is_empty()).unwrap_or_else(usual);
         let body = answer.bytes().await;
         // An error is one whether or not its body arrives: pve-http-server closes the connection with it.
         let body = match body {

@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, SignatureScheme};
 use url::Url;
 
-use super::error::PveError;
+use super::error::{PveError, innermost};
 
 /// Which certificates are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,13 +200,4 @@ pub(super) fn verdict(error: &reqwest::Error) -> Option<Verdict> {
         };
     }
     None
-}
-
-/// The last cause: the outer ones say only that building failed.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }

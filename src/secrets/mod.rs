@@ -27,8 +27,6 @@ use std::time::Duration;
 pub use secret::Secret;
 pub use token::Token;
 
-use crate::wait::humanise;
-
 /// A place that a secret is read from, and for three of them written to.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Provider {
@@ -56,7 +54,7 @@ pub enum SecretError {
     Unusable { reference: String, why: String },
     #[error("failed to {verb} {reference}")]
     Io { verb: &'static str, reference: String, source: io::Error },
-    #[error("{program} gave no answer for {reference} within {}: is it waiting for a passphrase?", humanise(*after))]
+    #[error("{program} gave no answer for {reference} within {} s: is it waiting for a passphrase?", after.as_secs())]
     TimedOut { program: String, reference: String, after: Duration },
     #[error("{program} failed for {reference} ({status}): {said}")]
     Program { program: String, reference: String, status: String, said: String },
