@@ -60,11 +60,27 @@ pub struct Finder {
     /// Of the maintenance API, and of our own cluster: a machine shows itself on one or the other.
     maintenance: Mutex<Option<Arc<Snapshot>>>,
     secured: Mutex<Option<Arc<Snapshot>>>,
+    #[cfg(test)]
+    sweeps: std::sync::atomic::AtomicUsize,
 }
 
 impl Finder {
     pub fn new(reach: Reach, network: Ipv4Net, method: Method) -> Self {
-        Self { reach, network, method, maintenance: Mutex::default(), secured: Mutex::default() }
+        Self {
+            reach,
+            network,
+            method,
+            maintenance: Mutex::default(),
+            secured: Mutex::default(),
+            #[cfg(test)]
+            sweeps: std::sync::atomic::AtomicUsize::new(0),
+        }
+    }
+
+    /// How many sweeps this finder has made.
+    #[cfg(test)]
+    pub(super) fn sweeps(&self) -> usize {
+        self.sweeps.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Waits until `wanted` is proven to answer in maintenance mode, for at most `deadline`.
@@ -166,6 +182,8 @@ impl Finder {
     }
 
     async fn ask_everywhere(&self, credentials: Option<&Credentials>) -> Result<Vec<Sighting>, DiscoveryError> {
+        #[cfg(test)]
+        self.sweeps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let open = sweep(&self.reach, self.network).await?;
         let asked = stream::iter(open).map(|ip| Sighting::of(&self.reach, ip, credentials)).buffered(ASKED_AT_ONCE);
         Ok(asked.collect().await)
@@ -188,7 +206,7 @@ impl Sighting {
 fn reason(wanted: &Wanted, mut seen: Vec<Sighting>) -> String {
     if seen.is_empty() {
         return match wanted.hint {
-            Some(ip) => format!("nothing answers yet, at {ip} or elsewhere"),
+            Some(ip) => format!("nothing answers yet, not at {ip} either"),
             None => "nothing answers yet".into(),
         };
     }

@@ -164,3 +164,6 @@ fn redirect(cluster: &mut Map<String, Value>, reach: &Reach) -> Result<(), KubeE
     cluster.insert("tls-server-name".into(), ip.to_string().into());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

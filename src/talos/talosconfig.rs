@@ -93,3 +93,6 @@ fn contexts(file: &mut Map<String, Value>) -> Result<&mut Map<String, Value>, Ta
 fn write(file: &Map<String, Value>) -> Result<Secret, TalosError> {
     serde_saphyr::to_string(file).map(Secret::new).map_err(|error| bad(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;
