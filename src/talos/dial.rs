@@ -141,13 +141,32 @@ impl AsyncRead for Noting {
     }
 }
 
+impl Noting {
+    /// Whoever refuses us sends its alert and hangs up, so that our next write may fail before anybody reads why.
+    fn look_for_alert(&mut self, cx: &mut Context<'_>) {
+        let mut scratch = [0; 64];
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut scratch));
+        if let Poll::Ready(Err(error)) = read {
+            self.alert.note(&error);
+        }
+    }
+}
+
 impl AsyncWrite for Noting {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let result = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        if result.is_err() {
+            self.look_for_alert(cx);
+        }
+        Poll::Ready(result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let result = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        if result.is_err() {
+            self.look_for_alert(cx);
+        }
+        Poll::Ready(result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
