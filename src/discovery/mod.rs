@@ -30,3 +30,6 @@ pub enum Method {
     /// At its one address: the machine was given it before its first boot.
     Static,
 }
+
+#[cfg(test)]
+mod tests;

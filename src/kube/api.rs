@@ -167,3 +167,6 @@ fn explanation(body: &[u8]) -> String {
     let failed: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("[-]")).collect();
     if failed.is_empty() { text.trim().chars().take(200).collect() } else { failed.join(", ") }
 }
+
+#[cfg(test)]
+mod tests;
