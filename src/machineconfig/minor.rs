@@ -39,6 +39,8 @@ pub struct Minor {
     pub(super) flannel_policies_checked: bool,
     /// `machine.files` and `machine.baseRuntimeSpecOverrides` draw warnings.
     pub(super) warns_of_files: bool,
+    /// Talos API access from Kubernetes needs `features.rbac`; later that is always on.
+    pub(super) needs_rbac_feature: bool,
     /// Names that a `VolumeConfig` may have.
     pub(super) system_volumes: &'static [&'static str],
 }
@@ -61,6 +63,7 @@ const V1_11: Minor = Minor {
     host_dns_forward_checked: false,
     flannel_policies_checked: false,
     warns_of_files: false,
+    needs_rbac_feature: true,
     system_volumes: VOLUMES,
 };
 
@@ -68,6 +71,7 @@ const V1_12: Minor = Minor {
     number: 12,
     errors_name_document: true,
     validation_names_document: true,
+    needs_rbac_feature: false,
     pointer_zero_overwrites: true,
     max_size_cleared_by_omission: false,
     bare_word_is_file: true,

@@ -4,6 +4,7 @@ mod gen_config;
 mod patch;
 mod secrets;
 mod talosconfig;
+mod validate;
 
 use std::path::{Path, PathBuf};
 
