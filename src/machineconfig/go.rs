@@ -185,9 +185,9 @@ fn bad_host(host: &str) -> Option<String> {
     if !port.is_empty() && !(port.starts_with(':') && port[1..].bytes().all(|byte| byte.is_ascii_digit())) {
         return Some(format!("invalid port {port:?} after host"));
     }
-    host.chars().find(|symbol| " \"<>\\^`{|}".contains(*symbol)).map(|symbol| {
-        format!("invalid character {:?} in host name", symbol.to_string())
-    })
+    host.chars()
+        .find(|symbol| " \"<>\\^`{|}".contains(*symbol))
+        .map(|symbol| format!("invalid character {:?} in host name", symbol.to_string()))
 }
 
 /// Parses and prints: `url.Parse(x).String()`.
@@ -211,4 +211,33 @@ pub(super) fn addr(text: &str) -> Result<IpAddr, String> {
         "unable to parse IP".to_owned()
     };
     Err(format!("ParseAddr({text:?}): {why}"))
+}
+
+/// `10GiB` in bytes; `None` for a percentage, which only the disk can settle.
+pub(super) fn size(text: &str) -> Option<u128> {
+    let digits = text.find(|symbol: char| !symbol.is_ascii_digit() && symbol != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    if number.is_empty() {
+        return None;
+    }
+    let scale: u128 = match unit.trim().to_ascii_lowercase().trim_end_matches('b') {
+        "" => 1,
+        "k" => 1000,
+        "m" => 1000_u128.pow(2),
+        "g" => 1000_u128.pow(3),
+        "t" => 1000_u128.pow(4),
+        "p" => 1000_u128.pow(5),
+        "ki" => 1 << 10,
+        "mi" => 1 << 20,
+        "gi" => 1 << 30,
+        "ti" => 1 << 40,
+        "pi" => 1 << 50,
+        _ => return None,
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let part: String = part.chars().take(18).collect();
+    let tenths = if part.is_empty() { 0 } else { part.parse::<u128>().ok()?.checked_mul(scale)? };
+    let part_scale = 10_u128.pow(u32::try_from(part.len()).ok()?);
+    whole.checked_mul(scale)?.checked_add(tenths / part_scale)
 }

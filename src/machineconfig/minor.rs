@@ -41,6 +41,8 @@ pub struct Minor {
     pub(super) warns_of_files: bool,
     /// Talos API access from Kubernetes needs `features.rbac`; later that is always on.
     pub(super) needs_rbac_feature: bool,
+    /// Where the warning about system extensions sends its reader.
+    pub(super) extensions_guide: &'static str,
     /// Names that a `VolumeConfig` may have.
     pub(super) system_volumes: &'static [&'static str],
 }
@@ -64,6 +66,7 @@ const V1_11: Minor = Minor {
     flannel_policies_checked: false,
     warns_of_files: false,
     needs_rbac_feature: true,
+    extensions_guide: "https://www.talos.dev/latest/talos-guides/install/boot-assets/",
     system_volumes: VOLUMES,
 };
 
@@ -79,8 +82,14 @@ const V1_12: Minor = Minor {
     ..V1_11
 };
 
-const V1_13: Minor =
-    Minor { number: 13, args_are_lists: true, host_dns_forward_checked: true, flannel_policies_checked: true, ..V1_12 };
+const V1_13: Minor = Minor {
+    number: 13,
+    args_are_lists: true,
+    host_dns_forward_checked: true,
+    flannel_policies_checked: true,
+    extensions_guide: "https://docs.siderolabs.com/talos/latest/platform-specific-installations/boot-assets",
+    ..V1_12
+};
 
 const V1_14: Minor = Minor {
     number: 14,

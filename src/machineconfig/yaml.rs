@@ -21,6 +21,8 @@ pub(super) struct Node {
     pub(super) line: usize,
     /// Written in one line, `{a: 1}`; errors quote it so.
     pub(super) flow: bool,
+    /// How the node was spelled if it is an alias, `*name`; errors quote that, too.
+    pub(super) alias: Option<String>,
     pub(super) data: Data,
 }
 
@@ -82,7 +84,7 @@ impl Node {
                 Data::Map(map.iter().map(|(key, value)| (key.clone(), Self::of_value(value))).collect())
             }
         };
-        Self { line: 1, flow: false, data }
+        Self { line: 1, flow: false, alias: None, data }
     }
 }
 
@@ -99,7 +101,8 @@ pub enum SyntaxError {
 
 /// Every document of `text`; one that holds only comments is there as a null.
 pub(super) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
-    let mut reader = Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
+    let parser = Parser::new_from_str(text);
+    let mut reader = Reader { source: text, parser, span: 0..0, anchors: HashMap::new(), nodes: 0 };
     let mut documents = Vec::new();
     while let Some((event, line)) = reader.next()? {
         if let Event::DocumentStart(..) = event {
@@ -111,6 +114,9 @@ pub(super) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
 }
 
 struct Reader<'a> {
+    source: &'a str,
+    /// Where the last event stood in the source.
+    span: std::ops::Range<usize>,
     parser: Parser<'a, granit_parser::StrInput<'a>>,
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
@@ -120,7 +126,10 @@ impl<'a> Reader<'a> {
     fn next(&mut self) -> Result<Option<(Event<'a>, usize)>, SyntaxError> {
         match self.parser.next_event() {
             None => Ok(None),
-            Some(Ok((event, span))) => Ok(Some((event, span.start.line()))),
+            Some(Ok((event, span))) => {
+                self.span = span.byte_range().unwrap_or_default();
+                Ok(Some((event, span.start.line())))
+            }
             Some(Err(error)) => Err(SyntaxError::Scan {
                 line: error.marker().line(),
                 column: error.marker().col() + 1,
@@ -138,7 +147,12 @@ impl<'a> Reader<'a> {
                 _ => {}
             }
         }
-        Ok(root.unwrap_or(Node { line, flow: false, data: Data::Scalar { text: String::new(), plain: true } }))
+        Ok(root.unwrap_or(Node {
+            line,
+            flow: false,
+            alias: None,
+            data: Data::Scalar { text: String::new(), plain: true },
+        }))
     }
 
     fn node(&mut self, event: Event<'a>, line: usize, depth: usize) -> Result<Node, SyntaxError> {
@@ -158,7 +172,7 @@ impl<'a> Reader<'a> {
                     return Err(SyntaxError::Refused { line, what: "an anchor contains itself" });
                 };
                 self.count(size, line)?;
-                return Ok(Node { line, ..node });
+                return Ok(Node { line, alias: self.source.get(self.span.clone()).map(str::to_owned), ..node });
             }
             Event::Scalar(text, style, _, tag) => {
                 let string = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
@@ -168,7 +182,7 @@ impl<'a> Reader<'a> {
             Event::MappingStart(..) => Data::Map(self.map(depth)?),
             _ => return Err(SyntaxError::Refused { line, what: "an unexpected construct" }),
         };
-        let node = Node { line, flow, data };
+        let node = Node { line, flow, alias: None, data };
         if let Some(id) = anchor {
             self.anchors.insert(id, (node.clone(), self.nodes - before));
         }
@@ -249,10 +263,7 @@ fn merge_key(value: Node, merged: &mut Vec<(String, Node)>) -> Result<(), Syntax
             _ => Err(SyntaxError::Refused { line, what: "map merge requires map or sequence of maps as the value" }),
         })?,
         Data::Scalar { .. } => {
-            return Err(SyntaxError::Refused {
-                line,
-                what: "map merge requires map or sequence of maps as the value",
-            });
+            return Err(SyntaxError::Refused { line, what: "map merge requires map or sequence of maps as the value" });
         }
     }
     Ok(())
@@ -275,8 +286,9 @@ fn resolve(text: &str) -> Value {
     if let Some(number) = integer(text) {
         return Value::Number(number);
     }
-    let looks_like_float = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' | b'_'))
-        && text.bytes().any(|byte| byte.is_ascii_digit());
+    let looks_like_float =
+        text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' | b'_'))
+            && text.bytes().any(|byte| byte.is_ascii_digit());
     if looks_like_float
         && let Ok(float) = text.replace('_', "").parse::<f64>()
         && let Some(number) = Number::from_f64(float)
@@ -343,9 +355,10 @@ pub(super) fn emit(value: &Value) -> String {
 /// Go refuses a block scalar whose first line that is not blank begins with a tab.
 fn begins_with_tab(value: &Value) -> bool {
     match value {
-        Value::String(text) => {
-            text.lines().find(|line| !line.trim().is_empty()).is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'))
-        }
+        Value::String(text) => text
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .is_some_and(|line| line.trim_start_matches(' ').starts_with('\t')),
         Value::Array(items) => items.iter().any(begins_with_tab),
         Value::Object(map) => map.values().any(begins_with_tab),
         _ => false,

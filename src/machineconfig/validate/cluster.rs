@@ -62,10 +62,7 @@ fn cloud_provider(provider: &Value, found: &mut Findings) {
 fn etcd(config: &Value, found: &mut Findings) {
     let subnet = text(config, "subnet");
     let advertised: Vec<&str> = texts(config, "advertisedSubnets").collect();
-    found.check(
-        subnet.is_empty() || advertised.is_empty(),
-        "etcd subnet can't be set when advertised subnets are set",
-    );
+    found.check(subnet.is_empty() || advertised.is_empty(), "etcd subnet can't be set when advertised subnets are set");
     let advertised = if advertised.is_empty() && !subnet.is_empty() { vec![subnet] } else { advertised };
     let listen: Vec<&str> = texts(config, "listenSubnets").collect();
     // What is advertised is listened on, unless that is said apart; so a bad one is reported twice.

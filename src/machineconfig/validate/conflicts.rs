@@ -82,7 +82,7 @@ const ROWS: &[Row] = &[
     ("CRIBaseRuntimeSpecConfig", "machine.baseRuntimeSpecOverrides", Present, "base runtime spec overrides are already set in v1alpha1 config (.machine.baseRuntimeSpecOverrides)"),
 ];
 
-/// Every conflict of one document with the v1alpha1 one, in Talos's words.
+/// What keeps a document from standing beside the v1alpha1 one, in Talos's words.
 pub(super) fn with_v1alpha1(document: &Document, v1alpha1: &Document) -> Vec<String> {
     let get = |path: &str| v1alpha1.get(&path.split('.').collect::<Vec<_>>());
     let counts = |path: &str, when: When| {
@@ -92,6 +92,7 @@ pub(super) fn with_v1alpha1(document: &Document, v1alpha1: &Document) -> Vec<Str
             True => *value == Value::Bool(true),
         })
     };
+    // Talos stops at the first of a document's rows.
     let mut found: Vec<String> = ROWS
         .iter()
         .filter(|(kind, path, when, _)| *kind == document.kind() && counts(path, *when))
@@ -99,9 +100,14 @@ pub(super) fn with_v1alpha1(document: &Document, v1alpha1: &Document) -> Vec<Str
             BY_PATH => format!(".{path} is already set in v1alpha1 config"),
             text => text.to_owned(),
         })
+        .take(1)
         .collect();
     match document.kind() {
-        "ResolverConfig" if document.get(&["hostDNS"]).is_some() && counts("machine.features.hostDNS", Present) => {
+        "ResolverConfig"
+            if found.is_empty()
+                && document.get(&["hostDNS"]).is_some()
+                && counts("machine.features.hostDNS", Present) =>
+        {
             found.push(".machine.features.hostDNS is already set in v1alpha1 config".to_owned());
         }
         "DiscoveryIdentityConfig" if counts("cluster.id", Set) || counts("cluster.secret", Set) => {
@@ -116,7 +122,8 @@ pub(super) fn with_v1alpha1(document: &Document, v1alpha1: &Document) -> Vec<Str
         "VolumeConfig" if document.get(&["encryption"]).is_some_and(is_set) => {
             let name = document.name().unwrap_or_default();
             let field = name.to_ascii_lowercase();
-            if matches!(name, "STATE" | "EPHEMERAL") && counts(&format!("machine.systemDiskEncryption.{field}"), Present)
+            if matches!(name, "STATE" | "EPHEMERAL")
+                && counts(&format!("machine.systemDiskEncryption.{field}"), Present)
             {
                 found.push(format!(
                     "system disk encryption for {name:?} is configured in both v1alpha1.Config and VolumeConfig"
@@ -148,12 +155,12 @@ fn time(document: &Document, v1alpha1: &Document, found: &mut Vec<String>) {
         "time sync cannot be disabled in both v1alpha1 and new-style configuration",
     ));
     found.extend(both(
-        time.get("servers").is_some_and(is_set),
+        found.is_empty() && time.get("servers").is_some_and(is_set),
         document.get(&["ntp", "servers"]).is_some_and(is_set) || document.get(&["ptp", "devices"]).is_some_and(is_set),
         "time servers cannot be specified in both v1alpha1 and new-style configuration",
     ));
     found.extend(both(
-        time.get("bootTimeout").is_some_and(is_set),
+        found.is_empty() && time.get("bootTimeout").is_some_and(is_set),
         document.get(&["bootTimeout"]).is_some_and(is_set),
         "boot timeout cannot be specified in both v1alpha1 and new-style configuration",
     ));

@@ -50,10 +50,7 @@ fn identity(device: &Value, found: &mut Findings) {
     }
     if let Some(Value::Object(fields)) = selector {
         let set = fields.values().any(|value| value.as_str() != Some(""));
-        found.check(
-            set,
-            "[networking.os.device.deviceSelector]: config section should contain at least one field",
-        );
+        found.check(set, "[networking.os.device.deviceSelector]: config section should contain at least one field");
     }
     if let Some(config) = device.get("bond") {
         bond(config, found);
@@ -80,15 +77,8 @@ fn identity(device: &Value, found: &mut Findings) {
 }
 
 fn bond(bond: &Value, found: &mut Findings) {
-    const MODES: &[&str] = &[
-        "balance-rr",
-        "active-backup",
-        "balance-xor",
-        "broadcast",
-        "802.3ad",
-        "balance-tlb",
-        "balance-alb",
-    ];
+    const MODES: &[&str] =
+        &["balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"];
     const POLICIES: &[&str] = &["layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac"];
     let mode = text(bond, "mode");
     let choice = |key: &str, words: &[&str], what: &str| {
@@ -122,15 +112,10 @@ fn bond(bond: &Value, found: &mut Findings) {
     found.check(text(bond, "adActorSystem").is_empty(), "bond.adActorSystem is not supported");
     let elsewhere = |name: &str| format!("bond.{name} is not available in {mode} mode");
     found.check(!(lacp || load_balanced) || text(bond, "arpValidate").is_empty(), elsewhere("arpValidate"));
-    found.check(
-        load_balanced || mode == "active-backup" || text(bond, "primary").is_empty(),
-        elsewhere("primary"),
-    );
+    found.check(load_balanced || mode == "active-backup" || text(bond, "primary").is_empty(), elsewhere("primary"));
     found.check(!(lacp || load_balanced) || number(bond, "arpInterval") == 0, elsewhere("arpInterval"));
-    found.check(
-        matches!(mode, "" | "balance-rr") || number(bond, "packetsPerSlave") <= 1,
-        elsewhere("packetsPerSlave"),
-    );
+    found
+        .check(matches!(mode, "" | "balance-rr") || number(bond, "packetsPerSlave") <= 1, elsewhere("packetsPerSlave"));
     found.check(load_balanced || number(bond, "tlbDynamicLb") == 0, elsewhere("tlbDynamicTLB"));
     for key in ["adActorSysPrio", "adUserPortKey"] {
         found.check(lacp || number(bond, key) == 0, format!("bond.{key} is only available in 802.3ad mode"));

@@ -6,9 +6,6 @@ use super::{Findings, Mode, at, cluster, devices, flag, kubernetes, list, net, n
 use crate::machineconfig::documents::Document;
 use crate::machineconfig::minor::Minor;
 
-const EXTENSIONS: &str = ".machine.install.extensions is deprecated, please see \
-    https://docs.siderolabs.com/talos/latest/platform-specific-installations/boot-assets";
-
 /// What `machine.type` means; `None` for a word that means nothing.
 pub(super) fn kind(word: &str) -> Option<&'static str> {
     match word {
@@ -65,7 +62,7 @@ pub(super) fn check(document: &Document, mode: Mode, minor: &Minor, found: &mut 
     encryption(machine, found);
     kubespan(machine, cluster, minor, found);
     logging(machine, found);
-    extensions(machine, found);
+    extensions(machine, minor, found);
     kubernetes::labels(machine, found);
     features(machine, is_control_plane(kind), minor, found);
     let persist = document.get(&["persist"]).and_then(Value::as_bool);
@@ -97,10 +94,7 @@ fn install(install: Option<&Value>, minor: &Minor, found: &mut Findings) {
     if let Some(problem) = problem {
         found.error(format!("install disk selector is invalid: {problem}"));
     }
-    found.check(
-        selects || !text(install, "disk").is_empty(),
-        "either install disk or diskSelector should be defined",
-    );
+    found.check(selects || !text(install, "disk").is_empty(), "either install disk or diskSelector should be defined");
     found.check(
         list(install, "extraKernelArgs").is_empty() || flag(install, "grubUseUKICmdline") != Some(true),
         "install.extraKernelArgs and install.grubUseUKICmdline can't be used together",
@@ -229,10 +223,7 @@ fn kubespan(machine: &Value, cluster: Option<&Value>, minor: &Minor, found: &mut
             ".cluster.discovery should be enabled when .machine.network.kubespan is enabled",
         );
         for key in ["id", "secret"] {
-            found.check(
-                given(key),
-                format!(".cluster.{key} should be set when .machine.network.kubespan is enabled"),
-            );
+            found.check(given(key), format!(".cluster.{key} should be set when .machine.network.kubespan is enabled"));
         }
     }
     if let Some(filters) = kubespan.get("filters") {
@@ -270,14 +261,14 @@ fn logging(machine: &Value, found: &mut Findings) {
     }
 }
 
-fn extensions(machine: &Value, found: &mut Findings) {
+fn extensions(machine: &Value, minor: &Minor, found: &mut Findings) {
     let listed = at(machine, &["install", "extensions"]).and_then(Value::as_array);
     let images: Vec<&str> = listed.into_iter().flatten().map(|extension| text(extension, "image")).collect();
     for (index, image) in images.iter().enumerate() {
         found.check(!images[..index].contains(image), format!("duplicate system extension {image:?}"));
     }
     if !images.is_empty() {
-        found.warning(EXTENSIONS);
+        found.warning(format!(".machine.install.extensions is deprecated, please see {}", minor.extensions_guide));
     }
 }
 
@@ -300,10 +291,7 @@ fn features(machine: &Value, control_plane: bool, minor: &Minor, found: &mut Fin
                 "feature API RBAC should be enabled when Kubernetes Talos API Access feature is enabled",
             );
         }
-        found.check(
-            control_plane,
-            "feature Kubernetes Talos API Access can only be enabled on control plane machines",
-        );
+        found.check(control_plane, "feature Kubernetes Talos API Access can only be enabled on control plane machines");
         for role in texts(access, "allowedRoles") {
             found.check(
                 ROLES.contains(&role),

@@ -53,12 +53,11 @@ pub(super) fn endpoint(text: &str) -> Result<(), String> {
 
 /// A DNS name as Talos takes it for `dnsDomain`.
 pub(super) fn is_dns_name(name: &str) -> bool {
-    let bare = name.strip_suffix(['.', '_']).unwrap_or(name);
+    // One dot may end it; an underscore may as well, but that is a letter like any other here.
+    let bare = name.strip_suffix('.').unwrap_or(name);
     let label = |label: &str| {
         let word = |symbol: char| symbol.is_ascii_alphanumeric() || symbol == '_';
-        label.len() <= 63
-            && label.starts_with(word)
-            && label.chars().all(|symbol| word(symbol) || symbol == '-')
+        label.len() <= 63 && label.starts_with(word) && label.chars().all(|symbol| word(symbol) || symbol == '-')
     };
     !name.is_empty() && name.len() - name.matches('.').count() <= 255 && bare.split('.').all(label)
 }

@@ -63,8 +63,8 @@ pub(super) fn check(documents: &Documents, mode: Mode, minor: &Minor, errors: &m
     let encrypted = secret("secretboxEncryptionSecret")
         || secret("aescbcEncryptionSecret")
         || documents.has_kind("KubeEtcdEncryptionConfig");
-    let api_server = documents.has_kind("KubeAPIServerConfig")
-        || cluster.is_some_and(|cluster| cluster.get("apiServer").is_some());
+    let api_server =
+        documents.has_kind("KubeAPIServerConfig") || cluster.is_some_and(|cluster| cluster.get("apiServer").is_some());
     if control_plane && api_server && !encrypted {
         errors.push("etcd encryption config is required for control plane machines running kube-apiserver".to_owned());
     }

@@ -46,8 +46,9 @@ pub(super) fn check(kind: &str, tree: &Value, found: &mut Findings) {
             mode @ ("iptables" | "ipvs") => {
                 found.warning(format!("proxy mode {mode:?} is not recommended, consider using \"nftables\""));
             }
-            mode => found
-                .error(format!("invalid proxy mode {mode:?}: supported modes are iptables, ipvs and nftables")),
+            mode => {
+                found.error(format!("invalid proxy mode {mode:?}: supported modes are iptables, ipvs and nftables"))
+            }
         },
         "KubeClusterConfig" => {
             let endpoint = text(tree, "endpoint");

@@ -33,10 +33,8 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
             }
         }
         "VLANConfig" => {
-            found.check(
-                (1..=4094).contains(&number(tree, "vlanID")),
-                "vlanID must be specified and between 1 and 4094",
-            );
+            found
+                .check((1..=4094).contains(&number(tree, "vlanID")), "vlanID must be specified and between 1 and 4094");
             found.check(!text(tree, "parent").is_empty(), "parent must be specified");
         }
         _ => {}
@@ -46,10 +44,7 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
 
 fn common(tree: &Value, found: &mut Findings) {
     for (index, address) in list(tree, "addresses").iter().enumerate() {
-        found.check(
-            !text(address, "address").is_empty(),
-            format!("address {index} must be a valid IP prefix"),
-        );
+        found.check(!text(address, "address").is_empty(), format!("address {index} must be a valid IP prefix"));
     }
     for (index, route) in list(tree, "routes").iter().enumerate() {
         let destination = text(route, "destination");
@@ -57,11 +52,6 @@ fn common(tree: &Value, found: &mut Findings) {
         found.check(
             !matches!(destination, "0.0.0.0/0" | "::/0"),
             format!("route {index} destination must be a valid IP prefix"),
-        );
-        let gateway = text(route, "gateway");
-        found.check(
-            !gateway.is_empty() || !destination.is_empty(),
-            format!("route {index} gateway must be a valid IP address"),
         );
     }
 }

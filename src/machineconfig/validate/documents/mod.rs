@@ -103,6 +103,11 @@ fn rule(name: &str, tree: &Value, found: &mut Findings) {
     }
     let ports = tree.get("portSelector").map(|selector| list(selector, "ports")).unwrap_or_default();
     found.check(!ports.is_empty(), "portSelector.ports is required");
+    for range in ports.iter().filter_map(Value::as_str) {
+        let bounds = range.split_once('-').map(|(low, high)| (low.trim().parse::<u16>(), high.trim().parse::<u16>()));
+        let upside_down = matches!(bounds, Some((Ok(low), Ok(high))) if low > high);
+        found.check(!upside_down, format!("invalid port range: {range}"));
+    }
 }
 
 fn extension_service(name: &str, tree: &Value, found: &mut Findings) {
@@ -110,10 +115,7 @@ fn extension_service(name: &str, tree: &Value, found: &mut Findings) {
         return found.error("name is required");
     }
     let (files, environment) = (list(tree, "configFiles"), list(tree, "environment"));
-    found.check(
-        !files.is_empty() || !environment.is_empty(),
-        format!("no config files found for extension {name:?}"),
-    );
+    found.check(!files.is_empty() || !environment.is_empty(), format!("no config files found for extension {name:?}"));
     for file in files {
         found.check(
             !text(file, "mountPath").is_empty(),

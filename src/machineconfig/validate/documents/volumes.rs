@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::machineconfig::go;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::validate::{Findings, at, list, number, text};
 
@@ -55,35 +56,9 @@ fn sizes(tree: &Value, required: bool, found: &mut Findings) {
     let size = |key| at(tree, &["provisioning", key]).and_then(Value::as_str).filter(|text| !text.is_empty());
     let (least, most) = (size("minSize"), size("maxSize"));
     found.check(!required || least.is_some() || most.is_some(), "min size or max size is required");
-    if let (Some(least), Some(most)) = (least.and_then(bytes), most.and_then(bytes)) {
+    if let (Some(least), Some(most)) = (least.and_then(go::size), most.and_then(go::size)) {
         found.check(least <= most, "min size is greater than max size");
     }
-}
-
-/// A size in bytes; `None` for a percentage, which only the disk can settle.
-fn bytes(text: &str) -> Option<u128> {
-    let digits = text.find(|symbol: char| !symbol.is_ascii_digit() && symbol != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale: u128 = match unit.trim().to_ascii_lowercase().trim_end_matches('b') {
-        "" => 1,
-        "k" => 1000,
-        "m" => 1000_u128.pow(2),
-        "g" => 1000_u128.pow(3),
-        "t" => 1000_u128.pow(4),
-        "p" => 1000_u128.pow(5),
-        "ki" => 1 << 10,
-        "mi" => 1 << 20,
-        "gi" => 1 << 30,
-        "ti" => 1 << 40,
-        "pi" => 1 << 50,
-        _ => return None,
-    };
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let part: String = part.chars().take(18).collect();
-    let tenths = if part.is_empty() { 0 } else { part.parse::<u128>().ok()?.checked_mul(scale)? };
-    let part_scale = 10_u128.pow(u32::try_from(part.len()).ok()?);
-    whole.checked_mul(scale)?.checked_add(tenths / part_scale)
 }
 
 fn encryption(tree: &Value, found: &mut Findings) {
