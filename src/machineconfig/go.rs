@@ -1,6 +1,10 @@
 //! The few habits of Go's standard library that show in configurations: durations, URLs, addresses.
 
+mod url;
+
 use std::net::IpAddr;
+
+pub(super) use url::{Url, url};
 
 /// `1h30m`, `0s`, `-1.5ms`: nanoseconds, as `time.ParseDuration` has them.
 pub(super) fn duration(text: &str) -> Option<i64> {
@@ -73,126 +77,6 @@ pub(super) fn show_duration(nanoseconds: i64) -> String {
             }
         }
     }
-}
-
-/// The parts of a URL that merge one by one. Nothing is normalised: Go keeps `https://h` without a slash.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Url {
-    pub(super) scheme: String,
-    pub(super) user: String,
-    /// With its port, and brackets around IPv6.
-    pub(super) host: String,
-    pub(super) path: String,
-    pub(super) query: String,
-    pub(super) fragment: String,
-    /// `mailto:x`: everything after the colon.
-    pub(super) opaque: String,
-}
-
-impl Url {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |what: String| Err(format!("parse {text:?}: {what}"));
-        if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
-            return wrong("net/url: invalid control character in URL".to_owned());
-        }
-        let mut url = Self::default();
-        let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
-        fragment.clone_into(&mut url.fragment);
-        let mut rest = rest;
-        if let Some((scheme, tail)) = rest.split_once(':')
-            && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-            && scheme.chars().all(|symbol| symbol.is_ascii_alphanumeric() || "+-.".contains(symbol))
-        {
-            url.scheme = scheme.to_ascii_lowercase();
-            rest = tail;
-        } else if rest.starts_with(':') {
-            return wrong("missing protocol scheme".to_owned());
-        }
-        let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
-        query.clone_into(&mut url.query);
-        if let Some(authority) = before.strip_prefix("//") {
-            let (authority, path) = authority.find('/').map_or((authority, ""), |at| authority.split_at(at));
-            let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-            user.clone_into(&mut url.user);
-            host.clone_into(&mut url.host);
-            path.clone_into(&mut url.path);
-            if let Some(problem) = bad_host(host) {
-                return wrong(problem);
-            }
-        } else if !url.scheme.is_empty() && !before.starts_with('/') {
-            before.clone_into(&mut url.opaque);
-        } else {
-            if url.scheme.is_empty() && before.split('/').next().is_some_and(|first| first.contains(':')) {
-                return wrong("first path segment in URL cannot contain colon".to_owned());
-            }
-            before.clone_into(&mut url.path);
-        }
-        Ok(url)
-    }
-
-    /// The host without port and brackets.
-    pub(super) fn hostname(&self) -> &str {
-        let host = self.host.strip_prefix('[').and_then(|host| host.split_once(']')).map(|(host, _)| host);
-        host.unwrap_or_else(|| self.host.rsplit_once(':').map_or(self.host.as_str(), |(host, _)| host))
-    }
-
-    /// The port as written; empty without one.
-    pub(super) fn port(&self) -> &str {
-        let after = self.host.rsplit_once(']').map_or(self.host.as_str(), |(_, after)| after);
-        after.rsplit_once(':').map_or("", |(_, port)| port)
-    }
-}
-
-impl std::fmt::Display for Url {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if !self.scheme.is_empty() {
-            write!(f, "{}:", self.scheme)?;
-        }
-        if !self.opaque.is_empty() {
-            f.write_str(&self.opaque)?;
-        } else {
-            if !self.scheme.is_empty() || !self.host.is_empty() || !self.user.is_empty() {
-                if !self.host.is_empty() || !self.path.is_empty() || !self.user.is_empty() {
-                    f.write_str("//")?;
-                }
-                if !self.user.is_empty() {
-                    write!(f, "{}@", self.user)?;
-                }
-                f.write_str(&self.host)?;
-            }
-            if !self.path.is_empty() && !self.path.starts_with('/') && !self.host.is_empty() {
-                f.write_str("/")?;
-            }
-            f.write_str(&self.path)?;
-        }
-        if !self.query.is_empty() {
-            write!(f, "?{}", self.query)?;
-        }
-        if !self.fragment.is_empty() {
-            write!(f, "#{}", self.fragment)?;
-        }
-        Ok(())
-    }
-}
-
-fn bad_host(host: &str) -> Option<String> {
-    let port = if let Some(tail) = host.strip_prefix('[') {
-        let Some((_, port)) = tail.rsplit_once(']') else { return Some("missing ']' in host".to_owned()) };
-        port
-    } else {
-        host.rfind(':').map_or("", |at| &host[at..])
-    };
-    if !port.is_empty() && !(port.starts_with(':') && port[1..].bytes().all(|byte| byte.is_ascii_digit())) {
-        return Some(format!("invalid port {port:?} after host"));
-    }
-    host.chars()
-        .find(|symbol| " \"<>\\^`{|}".contains(*symbol))
-        .map(|symbol| format!("invalid character {:?} in host name", symbol.to_string()))
-}
-
-/// Parses and prints: `url.Parse(x).String()`.
-pub(super) fn url(text: &str) -> Result<String, String> {
-    Url::parse(text).map(|url| url.to_string())
 }
 
 /// `netip.ParseAddr`: an address, with the texts of its errors as far as they matter.

@@ -5,7 +5,7 @@ use crate::machineconfig::{Bundle, BundleError, Contract};
 
 #[test]
 fn accepts_and_refuses_bundles_as_talos_does() {
-    run("secrets", cases("secrets/validate"), |case| {
+    run("secrets", &cases("secrets/validate"), |case| {
         let recorded = json(format!("secrets/validate/{case}/expected.json"));
         let made = Bundle::parse(&read(format!("secrets/validate/{case}/secrets.yaml")));
         for (version, result) in recorded.as_object().expect("versions") {

@@ -58,7 +58,7 @@ fn what_the_product_adds_is_valid_on_every_contract() {
         for role in [Role::ControlPlane, Role::Worker] {
             let input = Input::new("lab", "https://10.0.0.10:6443", "1.32.0");
             let made = generate(&contract, &bundle, role, &input).expect("generated");
-            let mut patches = vec![
+            let mut added = vec![
                 overlay::hostname(&contract, "lab-cp-1"),
                 overlay::static_network(
                     &contract,
@@ -70,8 +70,8 @@ fn what_the_product_adds_is_valid_on_every_contract() {
                 overlay::cni_none(&contract),
             ];
             if role == Role::ControlPlane {
-                patches.push(overlay::vip(&contract, mac, "10.0.0.10".parse().expect("an address")));
-                patches.push(overlay::no_kube_proxy(&contract));
+                added.push(overlay::vip(&contract, mac, "10.0.0.10".parse().expect("an address")));
+                added.push(overlay::no_kube_proxy(&contract));
             }
             // A machine of the contract's own minor has to take it, and so has every later one.
             for running in ["1.9", "1.10", "1.11", "1.12", "1.13", "1.14"] {
@@ -79,7 +79,7 @@ fn what_the_product_adds_is_valid_on_every_contract() {
                 if running.number < Minor::parse(minor).expect("known").number {
                     continue;
                 }
-                let patched = apply(&made, &patches, &running).unwrap_or_else(|error| panic!("{error}"));
+                let patched = apply(&made, &added, &running).unwrap_or_else(|error| panic!("{error}"));
                 let sent = Documents::parse_for(&patched.to_yaml(), &running).unwrap_or_else(|error| panic!("{error}"));
                 let verdict = validate(&sent, Mode::Metal, true, &running);
                 assert!(verdict.is_valid(), "contract {minor} on {running:?}, {role}: {:?}", verdict.errors);

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{Mode, at, cluster, flag, machine, text};
-use crate::machineconfig::documents::Documents;
+use crate::machineconfig::documents::{Document, Documents};
 use crate::machineconfig::minor::Minor;
 
 const CONTROL_PLANE_ONLY: [&str; 14] = [
@@ -38,8 +38,8 @@ pub(super) fn check(documents: &Documents, mode: Mode, minor: &Minor, errors: &m
             || first("DiscoveryIdentityConfig").is_some_and(|document| document.get(&[field]).is_some())
     };
     let by_field = cluster.is_some_and(cluster::uses_discovery_service);
-    let discovers = documents.has_kind("DiscoveryServiceConfig") || by_field;
-    if discovers {
+    let by_service = documents.has_kind("DiscoveryServiceConfig") || by_field;
+    if by_service {
         for (what, key, field) in [("cluster ID", "id", "clusterID"), ("cluster secret", "secret", "clusterSecret")] {
             if !given(key, field) {
                 errors.push(format!(
@@ -69,7 +69,7 @@ pub(super) fn check(documents: &Documents, mode: Mode, minor: &Minor, errors: &m
         errors.push("etcd encryption config is required for control plane machines running kube-apiserver".to_owned());
     }
     if !control_plane {
-        let mut kinds: Vec<&str> = documents.iter().map(|document| document.kind()).collect();
+        let mut kinds: Vec<&str> = documents.iter().map(Document::kind).collect();
         kinds.retain(|kind| CONTROL_PLANE_ONLY.contains(kind));
         kinds.sort_unstable();
         kinds.dedup();

@@ -47,7 +47,7 @@ pub(super) fn check(kind: &str, tree: &Value, found: &mut Findings) {
                 found.warning(format!("proxy mode {mode:?} is not recommended, consider using \"nftables\""));
             }
             mode => {
-                found.error(format!("invalid proxy mode {mode:?}: supported modes are iptables, ipvs and nftables"))
+                found.error(format!("invalid proxy mode {mode:?}: supported modes are iptables, ipvs and nftables"));
             }
         },
         "KubeClusterConfig" => {

@@ -98,7 +98,6 @@ pub(super) fn cel_problem(cel: &str) -> Option<String> {
                 symbols.next();
             }
             (Some(mark), _) if mark == symbol => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(symbol),
             (None, '(' | '[' | '{') => open.push(symbol),
             (None, ')' | ']' | '}') => {
