@@ -23,6 +23,7 @@ pub mod patch;
 mod pki;
 mod schema;
 pub mod talosconfig;
+mod validate;
 pub mod view;
 mod yaml;
 
@@ -34,6 +35,7 @@ pub use generate::{GenerateError, Input, generate};
 pub use minor::Minor;
 pub use patch::{Patch, PatchError, PatchSource, apply};
 pub use pki::{Pair, PkiError};
+pub use validate::{Mode, Verdict, validate};
 pub use yaml::SyntaxError;
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Operation>, String> {
         Ok(list) => list,
         Err(error) => {
             let nodes = yaml::documents(text).map_err(|_| error.to_string())?;
-            let tree = nodes.first().map_or(Value::Null, |node| node.to_value());
+            let tree = nodes.first().map_or(Value::Null, yaml::Node::to_value);
             if tree.is_null() && nodes.len() <= 1 {
                 return Ok(Vec::new());
             }
@@ -31,7 +31,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<Operation>, String> {
     let operation = |map: Map<String, Value>| {
         let text = |key: &str| map.get(key).and_then(Value::as_str).map(str::to_owned);
         let value = map.get("value").cloned().unwrap_or_default();
-        Operation { op: text("op").unwrap_or_else(|| "unknown".to_owned()), path: text("path"), from: text("from"), value }
+        Operation {
+            op: text("op").unwrap_or_else(|| "unknown".to_owned()),
+            path: text("path"),
+            from: text("from"),
+            value,
+        }
     };
     Ok(list.into_iter().map(operation).collect())
 }
@@ -136,7 +141,9 @@ fn add(tree: &mut Value, op: &str, path: &str, value: Value) -> Result<(), Strin
             // One past the end is allowed when adding; from the back, one before the first.
             let at = index(&key, list.len() + 1);
             let at = at.ok_or_else(|| {
-                format!("error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced")
+                format!(
+                    "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
+                )
             })?;
             list.insert(at, value);
         }
@@ -154,7 +161,9 @@ fn remove(tree: &mut Value, op: &str, path: &str) -> Result<Value, String> {
         }),
         Value::Array(list) => {
             let at = index(&key, list.len()).ok_or_else(|| {
-                format!("error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced")
+                format!(
+                    "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
+                )
             })?;
             Ok(list.remove(at))
         }
@@ -167,8 +176,7 @@ fn replace(tree: &mut Value, path: &str, value: Value) -> Result<(), String> {
         *tree = value;
         return Ok(());
     }
-    let (container, key) =
-        parent(tree, path).ok_or_else(|| no_path("replace", &format!("path: {path}")))?;
+    let (container, key) = parent(tree, path).ok_or_else(|| no_path("replace", &format!("path: {path}")))?;
     match container {
         Value::Object(map) => {
             map.insert(key, value);
@@ -179,4 +187,35 @@ fn replace(tree: &mut Value, path: &str, value: Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The operations as one strategic patch. Adding to the end of a list is what merging does anyway; other places in a
+/// list have no strategic form.
+pub(super) fn strategic(operations: &[Operation]) -> Option<Value> {
+    let mut tree = Value::Object(Map::new());
+    for operation in operations {
+        let path = operation.path.as_deref()?;
+        let (path, value) = match (operation.op.as_str(), path.strip_suffix("/-")) {
+            ("add", Some(list)) => (list, Value::Array(vec![operation.value.clone()])),
+            ("add" | "replace", None) => (path, operation.value.clone()),
+            ("remove", None) => (path, serde_json::json!({ "$patch": "delete" })),
+            _ => return None,
+        };
+        let mut at = &mut tree;
+        for key in path.split('/').skip(1).map(unescape) {
+            if key.parse::<i64>().is_ok() {
+                return None;
+            }
+            if at.is_null() {
+                *at = Value::Object(Map::new());
+            }
+            at = at.as_object_mut()?.entry(key).or_insert(Value::Null);
+        }
+        if let (Value::Array(list), Value::Array(more)) = (&mut *at, &value) {
+            list.extend(more.iter().cloned());
+        } else {
+            *at = value;
+        }
+    }
+    Some(tree)
 }

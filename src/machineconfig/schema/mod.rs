@@ -6,7 +6,7 @@
 //!
 //! A block is `Kind since`, then indented `path: name:type, …` lines (`.` is the document itself). Type codes:
 //! `s` text, `i` integer, `b` boolean, `dur`, `url`, `pem{…}` base64 of PEM, `b64`, `args`, `cel`, `bytes`, `obj`,
-//! `U` free-form, `[x]` list, `{x}` map; `enum`, `addr`, `prefix`, `addrport`, `mac`, `port`, `mode`, `size`,
+//! `U` free-form, `[x]` list, `{x}` map; `enum` (with its words where they are known: `enum|a|b`), `addr`, `prefix`, `addrport`, `mac`, `port`, `mode`, `size`,
 //! `sizematch` are texts that have to parse. Suffixes: `?` Go pointer, `*` always written, `(R)` merging replaces,
 //! `(K:key)` elements merge by that key, `(K=key)` elements are replaced by that key, `@1.N` first version, `!` a bare (not nullable) network type, which differs nowhere here.
 
@@ -43,7 +43,8 @@ pub(super) enum Text {
     Addr,
     AddrPort,
     Base64,
-    Enum,
+    /// One of these words; without words Talos has a list that this table does not know.
+    Enum(&'static str),
     Mac,
     Mode,
     Port,
@@ -133,7 +134,7 @@ mod tests {
         match kind {
             Type::Struct(root) => count(root),
             Type::List(item) | Type::Map(item) => inner(item),
-                _ => 0,
+            _ => 0,
         }
     }
 
