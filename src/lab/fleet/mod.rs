@@ -38,6 +38,9 @@ impl Fleet {
     /// The volume was freed: whatever was on it is gone.
     pub fn erase(&mut self, _volid: &str) {}
 
+    /// The volume was made from an image that begins with `head`.
+    pub fn imprint(&mut self, _volid: &str, _head: &[u8]) {}
+
     /// The guest agent's `network-get-interfaces` result, if the agent answers.
     pub fn agent_interfaces(&self, _vmid: u32) -> Option<Value> {
         None
