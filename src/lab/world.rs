@@ -36,10 +36,10 @@ impl World {
         self.began.elapsed()
     }
 
-    /// Lets time pass up to now.
-    pub fn advance(&mut self) {
+    /// Lets time pass up to now. Answers whether any machine moved.
+    pub fn advance(&mut self) -> bool {
         let now = self.now();
-        self.fleet.advance(now, &mut self.factory);
+        self.fleet.advance(now, &mut self.factory)
     }
 
     pub fn summary(&self) -> Summary {

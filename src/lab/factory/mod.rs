@@ -4,7 +4,7 @@
 //! state: a Proxmox node that downloads an image, a machine that pulls an
 //! installer, and a workstation over HTTPS.
 
-pub mod face;
+mod face;
 #[cfg(test)]
 mod tests;
 
@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use serde_json::Value;
 
 use super::clock::{Clock, physics};
 use super::image::Image;
 use super::site::Site;
+
+pub use face::serve;
 
 /// Schematics that were posted, and assets that were built.
 pub struct State {
@@ -32,7 +33,7 @@ pub struct State {
 /// What a posted schematic says.
 #[derive(Clone, Debug, Default)]
 pub struct Schematic {
-    /// As it was posted.
+    /// Canonical.
     pub text: String,
     pub extensions: Vec<String>,
     pub kernel_args: Vec<String>,
@@ -66,26 +67,16 @@ impl State {
     }
 
     /// Stores a schematic and answers its id, the SHA-256 of its canonical text.
-    pub fn post(&mut self, text: &str) -> Result<String, Refusal> {
-        let bad = |error: String| Refusal::new(400, format!("yaml: {error}"));
-        let value: Value = serde_saphyr::from_str(text).map_err(|error| bad(error.to_string()))?;
-        let Some(top) = value.as_object() else {
-            return Err(bad("unmarshal errors: cannot unmarshal into schematic.Schematic".into()));
-        };
-        if let Some(unknown) = top.keys().find(|key| !matches!(key.as_str(), "customization" | "overlay" | "owner")) {
-            return Err(bad(format!(
-                "construct errors: line 1: field {unknown} not found in type schematic.Schematic"
-            )));
-        }
-        let list = |pointer: &str| {
-            let items = value.pointer(pointer).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-            items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
-        };
+    pub fn post(&mut self, yaml: &str) -> Result<String, Refusal> {
+        let parsed =
+            crate::factory::Schematic::parse(yaml).map_err(|error| Refusal::new(400, format!("yaml: {error}")))?;
+        // A text outside the client's own emitter is stored as it came: nobody can have computed its id.
+        let text = parsed.canonical().unwrap_or_else(|_| yaml.to_owned());
         let id = hex::encode(digest::digest(&digest::SHA256, text.as_bytes()));
         let schematic = Schematic {
-            text: text.to_owned(),
-            extensions: list("/customization/systemExtensions/officialExtensions"),
-            kernel_args: list("/customization/extraKernelArgs"),
+            text,
+            extensions: parsed.extensions().map(str::to_owned).collect(),
+            kernel_args: parsed.kernel_args().map(str::to_owned).collect(),
         };
         self.schematics.insert(id.clone(), schematic);
         Ok(id)

@@ -14,19 +14,20 @@ use crate::lab::factory;
 const ROUNDS: usize = 64;
 
 impl Fleet {
-    /// It is now `now` (since the lab began): every machine goes as far as it has come.
-    pub fn advance(&mut self, now: Duration, factory: &mut factory::State) {
+    /// It is now `now` (since the lab began): every machine goes as far as it has come. Answers whether any did.
+    pub fn advance(&mut self, now: Duration, factory: &mut factory::State) -> bool {
         self.now = now;
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let mut moved = false;
             for vmid in self.machines.keys().copied().collect::<Vec<_>>() {
                 moved |= self.step(vmid, factory);
             }
             moved |= self.elect();
             if !moved {
-                return;
+                return round > 0;
             }
         }
+        true
     }
 
     /// When something will happen by itself.

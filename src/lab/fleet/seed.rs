@@ -30,12 +30,6 @@ pub struct SeedLink {
 
 const MAGIC: &str = "talos-lab-cidata ";
 
-/// The beginning of a drive that holds these files.
-pub fn drive(files: &BTreeMap<String, String>) -> Vec<u8> {
-    let files = serde_json::to_string(files).expect("texts serialise");
-    format!("{MAGIC}{files}\n").into_bytes()
-}
-
 impl Seed {
     /// Reads a drive; `None` if it is no `cidata`, or has no `network-config`: nothing is applied then, not even the
     /// hostname (Talos: platform/nocloud).
@@ -113,8 +107,8 @@ config:
       address: ['10.83.0.1']
 ";
         let files = [("network-config", network), ("user-data", "#cloud-config\nhostname: lab-cp-1\n")];
-        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
-        let seed = Seed::parse(&drive(&files)).expect("a seed");
+        let files: BTreeMap<&str, &str> = files.into();
+        let seed = Seed::parse(format!("{MAGIC}{}\n", serde_json::json!(files)).as_bytes()).expect("a seed");
         assert_eq!(seed.hostname.as_deref(), Some("lab-cp-1"));
         assert_eq!(seed.links[0].addresses, [(Ipv4Addr::new(10, 83, 0, 5), 24)]);
         assert!(seed.links[0].is("ens18", "BC:24:11:62:36:01".parse().expect("a MAC")));

@@ -30,6 +30,11 @@ impl BadAuthority {
     fn from(error: impl std::fmt::Display) -> Self {
         Self(error.to_string())
     }
+
+    /// Nobody has the authority's key.
+    pub fn missing() -> Self {
+        Self("its key is nowhere to be found".into())
+    }
 }
 
 /// Who a leaf is for.
@@ -87,18 +92,28 @@ pub fn client(
     Ok((certificate.pem(), pem::encode(&pem::Pem::new(label, key.serialize_der()))))
 }
 
-/// A server that demands a client certificate from `authority`. `exact` demands of it that it is good for nothing
-/// else, as Talos does.
-pub fn mutual(authority: &Authority, names: &Names, exact: bool) -> Result<ServerConfig, BadAuthority> {
+/// What a server asks of its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clients {
+    /// A certificate that is good for nothing else: Talos.
+    Exact,
+    /// A certificate, or none: the Kubernetes API, which then knows the caller as anonymous.
+    Optional,
+}
+
+/// A server certificate from `authority`, and clients of the same.
+pub fn mutual(authority: &Authority, names: &Names, clients: Clients) -> Result<ServerConfig, BadAuthority> {
     let (leaf, key) = server(authority, names)?;
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(authority.cert.as_bytes()) {
         roots.add(root.map_err(BadAuthority::from)?).map_err(BadAuthority::from)?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(BadAuthority::from)?;
-    let verifier: Arc<dyn ClientCertVerifier> = if exact { Arc::new(ExactUsage(verifier)) } else { verifier };
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier: Arc<dyn ClientCertVerifier> = match clients {
+        Clients::Exact => Arc::new(ExactUsage(verifier.build().map_err(BadAuthority::from)?)),
+        Clients::Optional => verifier.allow_unauthenticated().build().map_err(BadAuthority::from)?,
+    };
     builder().with_client_cert_verifier(verifier).with_single_cert(vec![leaf], key).map_err(BadAuthority::from)
 }
 
