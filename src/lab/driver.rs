@@ -161,9 +161,9 @@ fn certificate(world: &World, reach: Reach, wish: &Listener) -> Result<ServerCon
         config.vips.iter().for_each(|ip| add((*ip).into()));
         extra.extend(config.endpoint_host());
         names.common_name = "kube-apiserver".into();
-        names.dns.extend(
-            ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"].map(str::to_owned),
-        );
+        names
+            .dns
+            .extend(["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"].map(str::to_owned));
     }
     for name in extra {
         match name.parse() {

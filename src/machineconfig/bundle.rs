@@ -82,7 +82,8 @@ impl Bundle {
             return Err(BundleError::Shape);
         }
         let read = Read { root };
-        let pair = |section, crt, key| Ok::<_, BundleError>((read.pem(section, crt, "crt")?, read.pem(section, key, "key")?));
+        let pair =
+            |section, crt, key| Ok::<_, BundleError>((read.pem(section, crt, "crt")?, read.pem(section, key, "key")?));
         let etcd = pair("etcd", "certs.etcd.crt", "certs.etcd.key")?;
         let k8s = pair("k8s", "certs.k8s.crt", "certs.k8s.key")?;
         let aggregator = pair("k8saggregator", "certs.k8saggregator.crt", "certs.k8saggregator.key")?;

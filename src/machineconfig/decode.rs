@@ -132,7 +132,13 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn fields(&mut self, entries: &[(String, Node)], to: &Struct, body: &mut Map<String, Value>, unknown: &mut Unknown) {
+    fn fields(
+        &mut self,
+        entries: &[(String, Node)],
+        to: &Struct,
+        body: &mut Map<String, Value>,
+        unknown: &mut Unknown,
+    ) {
         for (key, node) in entries {
             match to.field(key).filter(|field| self.minor.knows(field.since)) {
                 None => unknown.push((key.clone(), unknown::Tree::Leaf(node.clone()))),
@@ -188,7 +194,11 @@ impl Reader<'_> {
             Type::Args => self.args(node),
             Type::Pem(halves) => self.pem(node, halves, below),
             Type::Free => {
-                if matches!(node.data, Data::Map(_)) { Some(node.to_value()) } else { self.mismatch(node, "a mapping") }
+                if matches!(node.data, Data::Map(_)) {
+                    Some(node.to_value())
+                } else {
+                    self.mismatch(node, "a mapping")
+                }
             }
             Type::Text(_) | Type::Int | Type::Bool | Type::Duration | Type::Url | Type::Cel | Type::Bytes => {
                 let Data::Scalar { text, plain } = &node.data else { return self.mismatch(node, "a scalar") };

@@ -23,7 +23,9 @@ pub(super) fn check(list: &[Document]) -> Result<(), String> {
     for (at, document) in list.iter().enumerate() {
         for earlier in &list[..at] {
             if earlier.same_as(document) {
-                let what = if document.kind().is_empty() { "v1alpha1.Config".to_owned() } else {
+                let what = if document.kind().is_empty() {
+                    "v1alpha1.Config".to_owned()
+                } else {
                     return Err(format!("duplicate document: {}", document.label()));
                 };
                 return Err(format!("duplicate {what}"));

@@ -185,9 +185,9 @@ fn bad_host(host: &str) -> Option<String> {
     if !port.is_empty() && !(port.starts_with(':') && port[1..].bytes().all(|byte| byte.is_ascii_digit())) {
         return Some(format!("invalid port {port:?} after host"));
     }
-    host.chars().find(|symbol| " \"<>\\^`{|}".contains(*symbol)).map(|symbol| {
-        format!("invalid character {:?} in host name", symbol.to_string())
-    })
+    host.chars()
+        .find(|symbol| " \"<>\\^`{|}".contains(*symbol))
+        .map(|symbol| format!("invalid character {:?} in host name", symbol.to_string()))
 }
 
 /// Parses and prints: `url.Parse(x).String()`.

@@ -122,7 +122,12 @@ impl Merger<'_> {
         Ok(())
     }
 
-    fn map(&mut self, item: &Type, left: &mut Map<String, Value>, right: &Map<String, Value>) -> Result<(), MergeError> {
+    fn map(
+        &mut self,
+        item: &Type,
+        left: &mut Map<String, Value>,
+        right: &Map<String, Value>,
+    ) -> Result<(), MergeError> {
         for (key, right) in right {
             match left.get_mut(key).filter(|left| !left.is_null()) {
                 None => {
@@ -138,14 +143,7 @@ impl Merger<'_> {
         Ok(())
     }
 
-    fn keyed(
-        &mut self,
-        item: &Type,
-        key: &str,
-        how: Merge,
-        left: &mut Value,
-        right: &Value,
-    ) -> Result<(), MergeError> {
+    fn keyed(&mut self, item: &Type, key: &str, how: Merge, left: &mut Value, right: &Value) -> Result<(), MergeError> {
         let (Value::Array(list), Value::Array(right)) = (left, right) else { return Ok(()) };
         for element in right {
             let same = list.iter().position(|left| same_element(left, element, key));
@@ -200,9 +198,9 @@ impl Merger<'_> {
 fn same_element(left: &Value, right: &Value, key: &str) -> bool {
     match right.get(key).filter(|value| !is_zero(value)) {
         Some(value) => left.get(key) == Some(value),
-        None if key == "interface" => right.get("deviceSelector").is_some_and(|selector| {
-            selector.get("physical").is_none() && left.get("deviceSelector") == Some(selector)
-        }),
+        None if key == "interface" => right
+            .get("deviceSelector")
+            .is_some_and(|selector| selector.get("physical").is_none() && left.get("deviceSelector") == Some(selector)),
         None => left.get(key).is_none_or(is_zero),
     }
 }

@@ -127,8 +127,7 @@ fn ca_certificate(organization: Option<&str>, pkcs8: &[u8], now: OffsetDateTime)
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.key_identifier_method = KeyIdMethod::PreSpecified(random::<20>()?.to_vec());
     let key = KeyPair::try_from(pkcs8).map_err(|source| PkiError::Sign { what: "a CA certificate", source })?;
-    let certificate =
-        params.self_signed(&key).map_err(|source| PkiError::Sign { what: "a CA certificate", source })?;
+    let certificate = params.self_signed(&key).map_err(|source| PkiError::Sign { what: "a CA certificate", source })?;
     Ok(pem("CERTIFICATE", certificate.der()))
 }
 

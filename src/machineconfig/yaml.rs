@@ -249,10 +249,7 @@ fn merge_key(value: Node, merged: &mut Vec<(String, Node)>) -> Result<(), Syntax
             _ => Err(SyntaxError::Refused { line, what: "map merge requires map or sequence of maps as the value" }),
         })?,
         Data::Scalar { .. } => {
-            return Err(SyntaxError::Refused {
-                line,
-                what: "map merge requires map or sequence of maps as the value",
-            });
+            return Err(SyntaxError::Refused { line, what: "map merge requires map or sequence of maps as the value" });
         }
     }
     Ok(())
@@ -275,8 +272,9 @@ fn resolve(text: &str) -> Value {
     if let Some(number) = integer(text) {
         return Value::Number(number);
     }
-    let looks_like_float = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' | b'_'))
-        && text.bytes().any(|byte| byte.is_ascii_digit());
+    let looks_like_float =
+        text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' | b'_'))
+            && text.bytes().any(|byte| byte.is_ascii_digit());
     if looks_like_float
         && let Ok(float) = text.replace('_', "").parse::<f64>()
         && let Some(number) = Number::from_f64(float)
@@ -343,9 +341,10 @@ pub(super) fn emit(value: &Value) -> String {
 /// Go refuses a block scalar whose first line that is not blank begins with a tab.
 fn begins_with_tab(value: &Value) -> bool {
     match value {
-        Value::String(text) => {
-            text.lines().find(|line| !line.trim().is_empty()).is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'))
-        }
+        Value::String(text) => text
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .is_some_and(|line| line.trim_start_matches(' ').starts_with('\t')),
         Value::Array(items) => items.iter().any(begins_with_tab),
         Value::Object(map) => map.values().any(begins_with_tab),
         _ => false,

@@ -1,6 +1,5 @@
 //! The factory over HTTPS. Texts and statuses are the real one's; errors are plain text with a newline.
 
-
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -182,4 +181,3 @@ fn plain(status: u16, text: &str) -> Response {
     let reason = http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("");
     server::answer(status, reason, "text/plain; charset=utf-8", format!("{text}\n"))
 }
-

@@ -18,7 +18,8 @@ pub(super) fn interfaces(machine: &Machine) -> Option<Value> {
     if !up || !there {
         return None;
     }
-    let address = |ip: &str, kind: &str, prefix: u8| json!({"ip-address": ip, "ip-address-type": kind, "prefix": prefix});
+    let address =
+        |ip: &str, kind: &str, prefix: u8| json!({"ip-address": ip, "ip-address-type": kind, "prefix": prefix});
     let mut found = vec![json!({
         "name": "lo",
         "hardware-address": "00:00:00:00:00:00",
@@ -26,8 +27,7 @@ pub(super) fn interfaces(machine: &Machine) -> Option<Value> {
     })];
     for (index, nic) in machine.hardware.nics.iter().enumerate() {
         let own = system.addresses.iter().filter(|address| address.nic == index);
-        let mut addresses: Vec<Value> =
-            own.map(|own| address(&own.ip.to_string(), "ipv4", own.prefix)).collect();
+        let mut addresses: Vec<Value> = own.map(|own| address(&own.ip.to_string(), "ipv4", own.prefix)).collect();
         if index == 0 {
             addresses.extend(system.vips.iter().map(|ip| address(&ip.to_string(), "ipv4", 32)));
         }

@@ -121,9 +121,10 @@ impl Fleet {
 
     /// Whether the Kubernetes node is Ready: its machine lives, and is the one that registered.
     pub fn is_node_ready(&self, name: &str, node: &Node) -> bool {
-        self.machines.get(&node.vmid).and_then(|machine| machine.system.as_ref()).is_some_and(|system| {
-            system.node_ready && system.hostname == name
-        })
+        self.machines
+            .get(&node.vmid)
+            .and_then(|machine| machine.system.as_ref())
+            .is_some_and(|system| system.node_ready && system.hostname == name)
     }
 
     /// Control planes of this etcd whose Kubernetes API answers.

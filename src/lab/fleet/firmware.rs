@@ -26,8 +26,7 @@ const OLD_CPUS: [&str; 14] = [
     "qemu32", "qemu64", "Penryn",
 ];
 
-pub(super) const OLD_CPU: &str =
-    "x86_64 microarchitecture level 1 is not supported: Talos needs x86-64-v2, so the VM needs another CPU type; halting";
+pub(super) const OLD_CPU: &str = "x86_64 microarchitecture level 1 is not supported: Talos needs x86-64-v2, so the VM needs another CPU type; halting";
 
 pub(super) fn is_old_cpu(cpu: &str) -> bool {
     OLD_CPUS.contains(&cpu)

@@ -99,10 +99,9 @@ impl Fleet {
                 self.disks.write(volid).etcd = Some((etcd, member));
             }
             let data = installed.as_ref().and_then(|volid| self.disks.get(volid)?.etcd);
-            system.etcd_healthy =
-                system.etcd_up && data.is_some_and(|(etcd, _)| around.has_quorum(etcd) || self.etcds[&etcd].is_single());
-            system.kube_up =
-                system.kube_timer.held(system.etcd_healthy, now, clock.span(physics::KUBERNETES_API));
+            system.etcd_healthy = system.etcd_up
+                && data.is_some_and(|(etcd, _)| around.has_quorum(etcd) || self.etcds[&etcd].is_single());
+            system.kube_up = system.kube_timer.held(system.etcd_healthy, now, clock.span(physics::KUBERNETES_API));
             system.certified = true;
             system.joined = if system.kube_up { data.map(|(etcd, _)| etcd) } else { system.joined };
         } else {

@@ -67,7 +67,8 @@ pub(super) fn nodes(nodes: &[Node<'_>], name: Option<&str>) -> List {
 
 fn node(node: &Node<'_>) -> Value {
     let Node { name, node, ready } = node;
-    let mut labels = json!({"kubernetes.io/hostname": name, "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"});
+    let mut labels =
+        json!({"kubernetes.io/hostname": name, "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"});
     if node.role == Role::ControlPlane {
         labels["node-role.kubernetes.io/control-plane"] = json!("");
     }

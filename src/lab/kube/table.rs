@@ -49,7 +49,8 @@ pub(super) fn of(list: &List) -> Value {
         .items
         .iter()
         .map(|item| {
-            let object = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": item["metadata"]});
+            let object =
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": item["metadata"]});
             json!({"cells": cells(item), "object": object})
         })
         .collect();

@@ -50,8 +50,13 @@ pub(super) fn apply(
     }
     let unattended_reboot = system.minor.refuses_reboot_mode;
     let (mode, details) = match (maintenance, old, mode) {
-        _ if request.dry_run && old => (mode, "Dry run summary:\nNode is running in maintenance mode and does not have a config yet.".to_owned()),
-        _ if request.dry_run => (Mode::NoReboot, "Dry run summary:\nApplied configuration without a reboot (skipped in dry-run).\n".to_owned()),
+        _ if request.dry_run && old => {
+            (mode, "Dry run summary:\nNode is running in maintenance mode and does not have a config yet.".to_owned())
+        }
+        _ if request.dry_run => (
+            Mode::NoReboot,
+            "Dry run summary:\nApplied configuration without a reboot (skipped in dry-run).\n".to_owned(),
+        ),
         (true, true, mode) => (mode, String::new()),
         (_, _, Mode::Staged) => (Mode::Staged, "Staged configuration to be applied after the next reboot".to_owned()),
         (_, _, Mode::Try) => (Mode::Try, "Applied configuration without a reboot".to_owned()),
@@ -67,8 +72,7 @@ pub(super) fn apply(
             world.fleet.reboot(face.vmid, false);
         }
     }
-    let message =
-        ApplyConfiguration { metadata: None, warnings: Vec::new(), mode: mode.into(), mode_details: details };
+    let message = ApplyConfiguration { metadata: None, warnings: Vec::new(), mode: mode.into(), mode_details: details };
     Ok(ApplyConfigurationResponse { messages: vec![message] })
 }
 
@@ -80,9 +84,9 @@ fn check_mode(mode: Mode, maintenance: bool, system: &System) -> Result<(), Stat
                 "apply configuration --mode='{word}' is not supported in maintenance mode"
             )))
         }
-        Mode::Reboot if !maintenance && system.minor.refuses_reboot_mode => Err(Status::unimplemented(
-            "the REBOOT mode is not supported, please use AUTO or NO_REBOOT modes instead",
-        )),
+        Mode::Reboot if !maintenance && system.minor.refuses_reboot_mode => {
+            Err(Status::unimplemented("the REBOOT mode is not supported, please use AUTO or NO_REBOOT modes instead"))
+        }
         _ => Ok(()),
     }
 }

@@ -43,11 +43,9 @@ fn running(face: &Face, world: &World) -> Result<(EtcdId, u64), Status> {
         return Err(Status::unimplemented("member list is only available on control plane nodes"));
     }
     let healthy = face.system(world)?.etcd_healthy;
-    world
-        .fleet
-        .etcd_of(face.vmid)
-        .filter(|_| healthy)
-        .ok_or_else(|| Status::unknown("failed to create etcd client: error building etcd client: context deadline exceeded"))
+    world.fleet.etcd_of(face.vmid).filter(|_| healthy).ok_or_else(|| {
+        Status::unknown("failed to create etcd client: error building etcd client: context deadline exceeded")
+    })
 }
 
 pub(super) fn members(

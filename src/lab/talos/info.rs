@@ -48,7 +48,8 @@ pub(super) struct Service {
 /// The services of a machine at this moment.
 pub(super) fn services_of(machine: &Machine) -> Vec<Service> {
     let Some(system) = &machine.system else { return Vec::new() };
-    let service = |id: &str, state: &'static str, healthy, message| Service { id: id.to_owned(), state, healthy, message };
+    let service =
+        |id: &str, state: &'static str, healthy, message| Service { id: id.to_owned(), state, healthy, message };
     let mut services: Vec<Service> = ["apid", "auditd", "containerd", "machined", "syslogd", "udevd"]
         .iter()
         .map(|id| service(id, "Running", Some(true), "Health check successful"))
@@ -147,12 +148,7 @@ pub(super) fn read(face: &Face, world: &mut World, request: ReadRequest, _: &Pee
     Ok(replies(vec![Data { metadata: None, bytes: text.into_bytes() }]))
 }
 
-pub(super) fn meta_write(
-    _: &Face,
-    _: &mut World,
-    _: MetaWriteRequest,
-    _: &Peer,
-) -> Result<MetaWriteResponse, Status> {
+pub(super) fn meta_write(_: &Face, _: &mut World, _: MetaWriteRequest, _: &Peer) -> Result<MetaWriteResponse, Status> {
     Err(Status::unimplemented("the lab's machines have no META partition"))
 }
 

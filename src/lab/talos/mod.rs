@@ -71,7 +71,9 @@ impl Face {
         let effect = self.shared.lock().faults.observe(FaceName::Talos, method, &self.name);
         match &effect {
             None | Some(Effect::ActThenFail { .. } | Effect::LoseReply) => {}
-            Some(Effect::Refuse { code, text }) => return Err(Status::new(Code::from(i32::from(*code)), text.as_str())),
+            Some(Effect::Refuse { code, text }) => {
+                return Err(Status::new(Code::from(i32::from(*code)), text.as_str()));
+            }
             Some(Effect::LoseRequest) => return peer.hang_up().await,
             Some(Effect::Delay { millis }) => pause(Duration::from_millis(*millis)).await,
             Some(Effect::Silent) => return std::future::pending().await,

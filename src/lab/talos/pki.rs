@@ -55,11 +55,17 @@ pub fn maintenance(names: &Names) -> ServerConfig {
     let issuer = Issuer::new(ca, ca_key);
     let key = KeyPair::generate_for(&PKCS_ED25519).expect("the provider makes Ed25519 keys");
     let leaf = leaf(names).signed_by(&key, &issuer).expect("these parameters are complete");
-    builder().with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private(&key)).expect("they belong together")
+    builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], private(&key))
+        .expect("they belong together")
 }
 
 /// A server certificate from `authority`, with its key.
-pub fn server(authority: &Authority, names: &Names) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), BadAuthority> {
+pub fn server(
+    authority: &Authority,
+    names: &Names,
+) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), BadAuthority> {
     let issuer = issuer(authority)?;
     let key = KeyPair::generate_for(issuer.key().algorithm()).map_err(BadAuthority::from)?;
     let leaf = leaf(names).signed_by(&key, &issuer).map_err(BadAuthority::from)?;

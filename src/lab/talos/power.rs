@@ -48,7 +48,9 @@ pub(super) fn reset(face: &Face, world: &mut World, request: ResetRequest, _: &P
         .filter(|partition| partition.wipe)
         .map(|partition| partition.label.as_str())
         .collect();
-    if let Some(unknown) = labels.iter().find(|label| !matches!(**label, "STATE" | "EPHEMERAL" | "META" | "EFI" | "BOOT")) {
+    if let Some(unknown) =
+        labels.iter().find(|label| !matches!(**label, "STATE" | "EPHEMERAL" | "META" | "EFI" | "BOOT"))
+    {
         return Err(Status::unknown(format!("failed to find the partition {unknown:?}")));
     }
     let system = request.mode != i32::from(WipeMode::UserDisks);

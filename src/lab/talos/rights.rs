@@ -6,7 +6,7 @@ use crate::lab::fleet::minor::Minor;
 
 /// What a caller's certificate has to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Need {
+pub(super) enum Need {
     Reader,
     Operator,
     Admin,
@@ -54,7 +54,7 @@ fn row(method: &str) -> (Need, Open, Old) {
 }
 
 /// Whether a caller without any certificate may call `method` in maintenance mode.
-pub fn in_maintenance(method: &str, minor: &Minor) -> Result<(), Status> {
+pub(super) fn in_maintenance(method: &str, minor: &Minor) -> Result<(), Status> {
     let (_, open, old) = row(method);
     let allowed = match open {
         Open::Always => true,
@@ -77,12 +77,12 @@ pub fn in_maintenance(method: &str, minor: &Minor) -> Result<(), Status> {
 }
 
 /// Whether a caller with these roles may call `method`.
-pub fn with_roles(method: &str, roles: &[String]) -> Result<(), Status> {
+pub(super) fn with_roles(method: &str, roles: &[String]) -> Result<(), Status> {
     let (need, _, _) = row(method);
     if rank(roles).is_some_and(|rank| rank >= need) { Ok(()) } else { Err(Status::permission_denied("not authorized")) }
 }
 
-pub fn is_admin(roles: &[String]) -> bool {
+pub(super) fn is_admin(roles: &[String]) -> bool {
     rank(roles) == Some(Need::Admin)
 }
 

@@ -92,12 +92,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    tls: Tls,
-    sender: mpsc::Sender<Result<Conn, std::io::Error>>,
-    cuts: Cuts,
-) {
+async fn accept(listener: TcpListener, tls: Tls, sender: mpsc::Sender<Result<Conn, std::io::Error>>, cuts: Cuts) {
     let mut shaking = tokio::task::JoinSet::new();
     loop {
         tokio::select! {

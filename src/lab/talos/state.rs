@@ -17,7 +17,9 @@ use crate::talos::wire::cosi::{
 fn admit(face: &Face, namespace: &str, kind: &str, peer: &Peer) -> Result<(), Status> {
     match resources::known(kind) {
         None => return Err(Status::permission_denied(format!("resource type {kind:?} is not supported"))),
-        Some(sensitive) if sensitive && !face.is_admin(peer) => return Err(Status::permission_denied("not authorized")),
+        Some(sensitive) if sensitive && !face.is_admin(peer) => {
+            return Err(Status::permission_denied("not authorized"));
+        }
         Some(_) => {}
     }
     if !resources::NAMESPACES.contains(&namespace) {
@@ -172,13 +174,8 @@ impl Watcher {
         let created = || found.iter().map(|resource| event(EventType::Created, Some(wire(resource)), None)).collect();
         match &self.id {
             Some(id) if found.is_empty() => {
-                let absent = Resource {
-                    namespace: "",
-                    kind: "",
-                    id: id.clone(),
-                    proto: Vec::new(),
-                    yaml: String::new(),
-                };
+                let absent =
+                    Resource { namespace: "", kind: "", id: id.clone(), proto: Vec::new(), yaml: String::new() };
                 let mut absent = wire(&absent);
                 if let Some(metadata) = &mut absent.metadata {
                     metadata.namespace.clone_from(&self.namespace);

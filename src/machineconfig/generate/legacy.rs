@@ -119,10 +119,9 @@ impl Maker<'_> {
         if let Some(port) = input.local_api_server_port {
             cluster["controlPlane"]["localAPIServerPort"] = port.into();
         }
-        for (key, secret) in [
-            ("aescbcEncryptionSecret", &bundle.aescbc_secret),
-            ("secretboxEncryptionSecret", &bundle.secretbox_secret),
-        ] {
+        for (key, secret) in
+            [("aescbcEncryptionSecret", &bundle.aescbc_secret), ("secretboxEncryptionSecret", &bundle.secretbox_secret)]
+        {
             if let Some(secret) = secret {
                 cluster[key] = secret.expose().into();
             }

@@ -50,10 +50,7 @@ impl Maker<'_> {
         let (input, bundle) = (self.input, self.bundle);
         let mut push = |kind: &str, fields: Value| trees.push(document(kind, fields));
         if input.discovery {
-            push(
-                "DiscoveryServiceConfig",
-                json!({ "name": "default", "endpoint": "https://discovery.talos.dev/" }),
-            );
+            push("DiscoveryServiceConfig", json!({ "name": "default", "endpoint": "https://discovery.talos.dev/" }));
         }
         push(
             "DiscoveryIdentityConfig",

@@ -27,11 +27,7 @@ pub(super) struct Selector {
 pub(super) fn extract(node: Node, minor: &Minor) -> Result<(Vec<Selector>, Option<Node>), DecodeError> {
     let line = node.line;
     let fail = |what: String| {
-        if minor.errors_name_document {
-            DecodeError::Delete { line, what }
-        } else {
-            DecodeError::DeletePlain(what)
-        }
+        if minor.errors_name_document { DecodeError::Delete { line, what } } else { DecodeError::DeletePlain(what) }
     };
     let mut walk = Walk { header: Header::of(&node), path: Vec::new(), found: Vec::new() };
     if is_hit(&node) {
@@ -192,9 +188,7 @@ impl Selector {
             (Type::Map(_) | Type::Args, Value::Object(map)) if rest.is_empty() => {
                 map.shift_remove(*first).map(drop).ok_or(LOOKUP)
             }
-            (Type::Map(item), Value::Object(map)) => {
-                self.below(item, map.get_mut(*first).ok_or(LOOKUP)?, rest, minor)
-            }
+            (Type::Map(item), Value::Object(map)) => self.below(item, map.get_mut(*first).ok_or(LOOKUP)?, rest, minor),
             (Type::Free, Value::Object(map)) => {
                 if rest.is_empty() {
                     map.shift_remove(*first).map(drop).ok_or(LOOKUP)

@@ -31,7 +31,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<Operation>, String> {
     let operation = |map: Map<String, Value>| {
         let text = |key: &str| map.get(key).and_then(Value::as_str).map(str::to_owned);
         let value = map.get("value").cloned().unwrap_or_default();
-        Operation { op: text("op").unwrap_or_else(|| "unknown".to_owned()), path: text("path"), from: text("from"), value }
+        Operation {
+            op: text("op").unwrap_or_else(|| "unknown".to_owned()),
+            path: text("path"),
+            from: text("from"),
+            value,
+        }
     };
     Ok(list.into_iter().map(operation).collect())
 }
@@ -136,7 +141,9 @@ fn add(tree: &mut Value, op: &str, path: &str, value: Value) -> Result<(), Strin
             // One past the end is allowed when adding; from the back, one before the first.
             let at = index(&key, list.len() + 1);
             let at = at.ok_or_else(|| {
-                format!("error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced")
+                format!(
+                    "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
+                )
             })?;
             list.insert(at, value);
         }
@@ -154,7 +161,9 @@ fn remove(tree: &mut Value, op: &str, path: &str) -> Result<Value, String> {
         }),
         Value::Array(list) => {
             let at = index(&key, list.len()).ok_or_else(|| {
-                format!("error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced")
+                format!(
+                    "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
+                )
             })?;
             Ok(list.remove(at))
         }
@@ -167,8 +176,7 @@ fn replace(tree: &mut Value, path: &str, value: Value) -> Result<(), String> {
         *tree = value;
         return Ok(());
     }
-    let (container, key) =
-        parent(tree, path).ok_or_else(|| no_path("replace", &format!("path: {path}")))?;
+    let (container, key) = parent(tree, path).ok_or_else(|| no_path("replace", &format!("path: {path}")))?;
     match container {
         Value::Object(map) => {
             map.insert(key, value);

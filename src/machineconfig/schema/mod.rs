@@ -133,7 +133,7 @@ mod tests {
         match kind {
             Type::Struct(root) => count(root),
             Type::List(item) | Type::Map(item) => inner(item),
-                _ => 0,
+            _ => 0,
         }
     }
 

@@ -16,7 +16,8 @@ pub(super) fn table(text: &'static str) -> Vec<Kind> {
             blocks.push((name, minor(since), Vec::new()));
         }
     }
-    let kind = |(name, since, lines): (&'static str, u32, Vec<Line>)| Kind { name, since, root: structure(".", &lines) };
+    let kind =
+        |(name, since, lines): (&'static str, u32, Vec<Line>)| Kind { name, since, root: structure(".", &lines) };
     blocks.into_iter().map(kind).collect()
 }
 

@@ -67,7 +67,8 @@ pub(super) fn difference(ours: &Value, theirs: &Value, at: &str) -> Option<Strin
 /// As [`difference`], over whole configurations.
 pub(super) fn documents_differ(ours: &[Value], theirs: &[Value]) -> Option<String> {
     let kinds = |trees: &[Value]| -> Vec<String> {
-        let label = |tree: &Value| format!("{}/{}", tree["kind"].as_str().unwrap_or("-"), tree["name"].as_str().unwrap_or("-"));
+        let label =
+            |tree: &Value| format!("{}/{}", tree["kind"].as_str().unwrap_or("-"), tree["name"].as_str().unwrap_or("-"));
         trees.iter().map(label).collect()
     };
     if kinds(ours) != kinds(theirs) {
@@ -90,11 +91,7 @@ pub(super) fn run(area: &str, cases: Vec<String>, mut check: impl FnMut(&str) ->
 
 /// Runs every case for every version recorded in it, and compares with `not-yet.txt`: a listed one has to fail, any
 /// other has to pass, so the list can only shrink.
-pub(super) fn run_listed(
-    area: &str,
-    versions: &str,
-    mut check: impl FnMut(&str, &Value, &str) -> Result<(), String>,
-) {
+pub(super) fn run_listed(area: &str, versions: &str, mut check: impl FnMut(&str, &Value, &str) -> Result<(), String>) {
     let list = read("not-yet.txt");
     let listed: Vec<&str> = list.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).collect();
     let (mut total, mut passed) = (0, 0);

@@ -15,9 +15,11 @@ fn accepts_and_refuses_bundles_as_talos_does() {
                 Ok(_) => result["decode"] == "ok" && errors.is_empty(),
                 // Errors of certificate parsing compare up to the parser's own words.
                 Err(BundleError::Invalid(ours)) => {
-                    ours.len() == errors.len() && ours.iter().zip(&errors).all(|(a, b)| {
-                        a == b || (b.contains("asn1:") && b.starts_with(a.as_str()))
-                    })
+                    ours.len() == errors.len()
+                        && ours
+                            .iter()
+                            .zip(&errors)
+                            .all(|(a, b)| a == b || (b.contains("asn1:") && b.starts_with(a.as_str())))
                 }
                 Err(_) => result["decode"] == "error",
             };
@@ -61,9 +63,8 @@ fn a_new_bundle_is_what_talos_would_make() {
         assert_eq!(ours_crt.signature_algorithm, theirs_crt.signature_algorithm);
         assert_eq!(ours_crt.raw_serial().len(), 16);
         ours_crt.verify_signature(None).expect("self-signed");
-        let lifetime = |crt: &X509Certificate<'_>| {
-            crt.validity().not_after.timestamp() - crt.validity().not_before.timestamp()
-        };
+        let lifetime =
+            |crt: &X509Certificate<'_>| crt.validity().not_after.timestamp() - crt.validity().not_before.timestamp();
         assert_eq!(lifetime(&ours_crt), 87_600 * 3600);
         assert_eq!(lifetime(&ours_crt), lifetime(&theirs_crt));
         // The same extensions, equally critical, with the same content but for the random key id.
@@ -96,7 +97,8 @@ fn a_new_bundle_is_what_talos_would_make() {
 #[test]
 fn reads_the_spelling_of_other_tools() {
     let ours = trees(&read("secrets/secrets-a.yaml"));
-    let cert = |name: &str| serde_json::json!({ "Crt": ours[0]["certs"][name]["crt"], "Key": ours[0]["certs"][name]["key"] });
+    let cert =
+        |name: &str| serde_json::json!({ "Crt": ours[0]["certs"][name]["crt"], "Key": ours[0]["certs"][name]["key"] });
     let other = serde_json::json!({
         "Cluster": { "Id": ours[0]["cluster"]["id"], "Secret": ours[0]["cluster"]["secret"] },
         "Secrets": {

@@ -47,10 +47,12 @@ pub(super) fn interfaces(documents: &Documents) -> Vec<Interface> {
             }
             let list = |key| document.get(&[key]).and_then(Value::as_array).into_iter().flatten();
             interface.addresses.extend(list("addresses").filter_map(|address| string(address, &["address"])));
-            interface.routes.extend(list("routes").map(|route| Route {
-                network: string(route, &["destination"]),
-                gateway: string(route, &["gateway"]),
-            }));
+            interface.routes.extend(
+                list("routes").map(|route| Route {
+                    network: string(route, &["destination"]),
+                    gateway: string(route, &["gateway"]),
+                }),
+            );
         }
     }
     for document in documents.of_kind("Layer2VIPConfig") {

@@ -74,8 +74,7 @@ pub struct Unreadable(String);
 
 impl Applied {
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(text).map_err(|error| Unreadable(error.to_string()))?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| Unreadable(error.to_string()))?;
         let documents: Vec<Value> = documents.into_iter().filter(|document| !document.is_null()).collect();
         if documents.is_empty() {
             return Err(Unreadable("config not found".into()));
@@ -156,8 +155,7 @@ impl<'a> Reader<'a> {
         applied.machine_ca = self.authority("/machine/ca");
         applied.token = self.text("/machine/token").unwrap_or_default();
         applied.cert_sans = self.list("/machine/certSANs").iter().filter_map(scalar).collect();
-        applied.hostname =
-            self.of("HostnameConfig", "/hostname").or_else(|| self.text("/machine/network/hostname"));
+        applied.hostname = self.of("HostnameConfig", "/hostname").or_else(|| self.text("/machine/network/hostname"));
     }
 
     fn cluster(&self, applied: &mut Applied) {

@@ -46,14 +46,17 @@ link: net0
 
 #[test]
 fn a_mac_in_upper_case_selects_nothing() {
-    let links = links("{version: v1alpha1, machine: {network: {interfaces: [{deviceSelector: {hardwareAddr: 'BC:24:11:62:36:01'}, addresses: [10.0.0.5/24]}]}}}");
+    let links = links(
+        "{version: v1alpha1, machine: {network: {interfaces: [{deviceSelector: {hardwareAddr: 'BC:24:11:62:36:01'}, addresses: [10.0.0.5/24]}]}}}",
+    );
     assert!(!links[0].selector.matches("eth0", "bc:24:11:62:36:01"));
 }
 
 #[test]
 fn install_is_found_in_both_forms() {
-    let old = Applied::parse("{version: v1alpha1, machine: {install: {disk: /dev/sda, image: 'f/nocloud-installer/x:v1'}}}")
-        .expect("it is YAML");
+    let old =
+        Applied::parse("{version: v1alpha1, machine: {install: {disk: /dev/sda, image: 'f/nocloud-installer/x:v1'}}}")
+            .expect("it is YAML");
     assert_eq!(old.install.expect("install").disk.as_deref(), Some("/dev/sda"));
     let new = Applied::parse("{kind: UnattendedInstallConfig, apiVersion: v1alpha1, installer: {}, provisioning: {diskSelector: {match: 'disk.dev_path == \"/dev/vda\"'}}}")
         .expect("it is YAML")

@@ -27,8 +27,21 @@ pub struct Resource {
 }
 
 pub const NAMESPACES: [&str; 15] = [
-    "runtime", "network", "network-config", "hardware", "config", "cluster", "cluster-raw", "k8s", "controlplane",
-    "etcd", "secrets", "files", "perf", "cri", "meta",
+    "runtime",
+    "network",
+    "network-config",
+    "hardware",
+    "config",
+    "cluster",
+    "cluster-raw",
+    "k8s",
+    "controlplane",
+    "etcd",
+    "secrets",
+    "files",
+    "perf",
+    "cri",
+    "meta",
 ];
 
 /// Types that the lab knows and anybody may read, whether or not it ever has one.

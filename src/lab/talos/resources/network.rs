@@ -33,7 +33,12 @@ pub(super) fn add(view: &View<'_>, list: &mut Vec<Resource>) {
         NS,
         "NetworkStatuses.net.talos.dev",
         "status",
-        &NetworkStatusSpec { address_ready: ready, connectivity_ready: ready, hostname_ready: true, etc_files_ready: true },
+        &NetworkStatusSpec {
+            address_ready: ready,
+            connectivity_ready: ready,
+            hostname_ready: true,
+            etc_files_ready: true,
+        },
         &json!({"addressReady": ready, "connectivityReady": ready, "hostnameReady": true, "etcFilesReady": true}),
     ));
 }
@@ -123,7 +128,8 @@ fn addresses(view: &View<'_>, list: &mut Vec<Resource>) {
     let current: Vec<(Ipv4Addr, u8)> = own.iter().map(|(_, ip, prefix)| (*ip, *prefix)).collect();
     let default: Vec<(Ipv4Addr, u8)> =
         view.system.addresses.first().map(|address| (address.ip, address.prefix)).into_iter().collect();
-    for (id, addresses) in [("default", &default), ("current", &current), ("routed", &current), ("accumulative", &current)]
+    for (id, addresses) in
+        [("default", &default), ("current", &current), ("routed", &current), ("accumulative", &current)]
     {
         if addresses.is_empty() {
             continue;

@@ -126,7 +126,8 @@ fn extensions(system: &System, list: &mut Vec<Resource>) {
     });
     let schematic = (String::new(), "schematic".to_owned(), system.image.schematic.clone());
     for (order, (image, name, version)) in named.chain([schematic]).enumerate() {
-        let metadata = ExtensionMetadata { name: name.clone(), version: version.clone(), ..ExtensionMetadata::default() };
+        let metadata =
+            ExtensionMetadata { name: name.clone(), version: version.clone(), ..ExtensionMetadata::default() };
         let spec = ExtensionStatusSpec { image: image.clone(), metadata: Some(metadata) };
         let yaml = json!({"image": image, "metadata": {"name": name, "version": version}});
         list.push(resource(NS, "ExtensionStatuses.runtime.talos.dev", order.to_string(), &spec, &yaml));
@@ -158,8 +159,13 @@ fn config(view: &View<'_>, list: &mut Vec<Resource>) {
     };
     // A scalar: on the wire it is a message with one field, which is what prost makes of a bare integer.
     list.push(resource("config", "MachineTypes.config.talos.dev", "machine-type", &i32::from(kind), &json!(word)));
-    let mut own =
-        resource("config", "MachineConfigs.config.talos.dev", "v1alpha1", &config.text.clone().into_bytes(), &json!(""));
+    let mut own = resource(
+        "config",
+        "MachineConfigs.config.talos.dev",
+        "v1alpha1",
+        &config.text.clone().into_bytes(),
+        &json!(""),
+    );
     own.yaml.clone_from(&config.text);
     list.push(own);
 }
