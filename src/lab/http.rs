@@ -166,6 +166,16 @@ pub fn answer(status: u16, reason: &str, content_type: &str, body: impl Into<Byt
     response
 }
 
+/// The same answer without Content-Length: the end of the connection ends it.
+pub fn without_length(mut response: Response) -> Response {
+    response.extensions_mut().insert(NoLength);
+    response
+}
+
+/// Marks an answer that says nothing about its length.
+#[derive(Clone, Copy, Debug)]
+struct NoLength;
+
 /// The request's whole body, or `None` if it is longer than `limit` bytes or breaks off.
 pub async fn body(request: Incoming, limit: usize) -> Option<Bytes> {
     Limited::new(request, limit).collect().await.ok().map(http_body_util::Collected::to_bytes)

@@ -1,12 +1,274 @@
 //! Proxmox VE's half of the lab: its state, and the HTTPS face of it.
+//!
+//! ```ignore
+//! let ca = SiteCa::new("lab");
+//! let leaf = ca.leaf(&names, &addresses);
+//! site.tokens.insert(TOKEN_ID.into(), Token { secret, privsep: false, expire: 0 });
+//! let shared = Shared::new(site);
+//! shared.lock().pve.factory_endpoint = Some(FactoryEndpoint { hosts, address, ca_pem: ca.pem() });
+//! let server = pve::serve(shared.clone(), listener, &ca, &leaf); // gone when dropped
+//! ```
+//!
+//! A request goes through [`server`](self) in Proxmox's own order: head and
+//! authentication, the script of faults, path, permission, parameters (all
+//! driven by `schema-8.json` and `schema-9.json`), handler. What takes time is a
+//! worker in `work`. The answers are compared with recorded ones by the replay
+//! test, on both releases.
 
-use super::site::Site;
+mod access;
+mod acl;
+mod agent;
+mod answer;
+mod auth;
+mod body;
+mod call;
+mod cluster;
+mod config;
+mod config_lock;
+mod console;
+mod content;
+mod create;
+mod destroy;
+mod disks;
+mod dispatch;
+mod download;
+mod drive;
+mod fetch;
+mod formats;
+pub mod hypervisor;
+mod network;
+mod nodes;
+mod pools;
+mod power;
+mod property;
+mod release;
+#[cfg(test)]
+mod replay;
+mod resize;
+mod rights;
+mod routes;
+mod schema;
+mod seed;
+mod server;
+mod size;
+mod start;
+mod status;
+mod task;
+mod upload;
+mod verify;
+mod vm;
+mod volume;
+mod work;
 
-/// VMs, volumes, tasks, users: everything that the Proxmox API shows.
-pub struct State {}
+use std::collections::BTreeMap;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+
+pub use auth::Identity;
+pub use cluster::Broadcast;
+pub use fetch::FactoryEndpoint;
+pub use pools::Pool;
+pub use release::Release;
+pub use task::{Task, Tasks};
+pub use vm::{Config, Vm};
+pub use volume::{Place, Volume, Volumes};
+
+use super::http::{Limits, ServerHandle};
+use super::site::{Guest, Site};
+use super::tls::{Leaf, SiteCa};
+use super::world::{Shared, World};
+use disks::Workshop;
+use hypervisor::Hypervisor;
+use verify::Params;
+
+/// VMs, volumes, tasks, pools: everything that the Proxmox API shows and that the site's description does not fix.
+pub struct State {
+    pub release: Release,
+    pub vms: BTreeMap<u32, Vm>,
+    pub volumes: Volumes,
+    pub tasks: Tasks,
+    pub pools: BTreeMap<String, Pool>,
+    pub hypervisor: Hypervisor,
+    /// Where downloads from the factory's host names go.
+    pub factory_endpoint: Option<FactoryEndpoint>,
+    /// A cluster without quorum refuses writes.
+    pub quorate: bool,
+    pub broadcast: Broadcast,
+    /// By node: address with prefix length, and gateway, of its first bridge.
+    pub addresses: BTreeMap<String, (String, String)>,
+    certificates: Vec<Shown>,
+    consoles: u16,
+    pids: u32,
+    began: Instant,
+}
+
+/// A certificate as `certificates/info` shows it.
+struct Shown {
+    file: &'static str,
+    pem: String,
+    fingerprint: String,
+    subject: String,
+    issuer: String,
+    not_before: i64,
+    not_after: i64,
+    names: Vec<String>,
+}
 
 impl State {
-    pub fn new(_site: &Site) -> Self {
-        Self {}
+    /// The site as somebody left it: pools, and guests with their disks.
+    pub fn new(site: &Site) -> Self {
+        let mut state = Self {
+            release: Release::of(&site.pve),
+            vms: BTreeMap::new(),
+            volumes: Volumes::new(),
+            tasks: Tasks::default(),
+            pools: site.pools.iter().map(|pool| (pool.clone(), Pool::default())).collect(),
+            hypervisor: Hypervisor::default(),
+            factory_endpoint: None,
+            quorate: true,
+            broadcast: Broadcast::default(),
+            addresses: BTreeMap::new(),
+            certificates: Vec::new(),
+            consoles: 0,
+            pids: 0,
+            began: Instant::now(),
+        };
+        for guest in &site.guests {
+            state.adopt(site, guest);
+        }
+        state
     }
+
+    /// A VM that was there before the lab began. What its description gets wrong stays out of its configuration.
+    fn adopt(&mut self, site: &Site, guest: &Guest) {
+        let schema = self.release.schema();
+        let mut options: Params = guest.config.clone();
+        options.insert("name".into(), guest.name.clone());
+        if !guest.tags.is_empty() {
+            options.insert("tags".into(), guest.tags.clone());
+        }
+        for (option, text) in options.iter_mut().filter(|(option, _)| !drive::is_name(option)) {
+            *text = disks::canonical(schema, option, text);
+        }
+        let mut shop = Workshop {
+            site,
+            volumes: &mut self.volumes,
+            schema,
+            nine: self.release.nine(),
+            node: &guest.node,
+            vmid: guest.vmid,
+            now: now(),
+            log: Vec::new(),
+            made: Vec::new(),
+            imprints: Vec::new(),
+        };
+        for option in options.keys().filter(|option| drive::is_name(option)).cloned().collect::<Vec<_>>() {
+            let asked = options.remove(&option).map(|text| Params::from([(option, text)])).unwrap_or_default();
+            options.extend(shop.drives(&asked).unwrap_or_default());
+        }
+        if !options.contains_key("boot") {
+            options.insert("boot".into(), disks::default_boot(schema, &options));
+        }
+        options.entry("smbios1".into()).or_insert_with(|| format!("uuid={}", uuid::Uuid::new_v4()));
+        options.insert("meta".into(), format!("creation-qemu={},ctime={}", self.release.qemu(), now()));
+        self.vms.insert(guest.vmid, Vm { node: guest.node.clone(), config: options, ..Vm::default() });
+    }
+
+    /// The VM `vmid`, if it lives on `node`.
+    pub fn vm_on(&self, node: &str, vmid: u32) -> Option<&Vm> {
+        self.vms.get(&vmid).filter(|vm| vm.node == node)
+    }
+
+    /// Address with prefix length, and gateway, of a node.
+    fn address_of(&self, node: &str) -> (&str, &str) {
+        self.addresses.get(node).map_or(("192.0.2.10/24", "192.0.2.1"), |(cidr, gateway)| (cidr, gateway))
+    }
+
+    fn next_pid(&mut self) -> u32 {
+        self.pids += 1;
+        3000 + self.pids
+    }
+}
+
+/// Serves the face over TLS with `leaf`, and powers on the guests that the site says are running.
+///
+/// Dropping the handle ends the server and its connections; workers that are
+/// under way end by themselves.
+pub fn serve(shared: Shared, listener: TcpListener, ca: &SiteCa, leaf: &Leaf) -> ServerHandle {
+    {
+        let mut world = shared.lock();
+        world.pve.certificates = vec![shown("pve-ssl.pem", leaf.pem()), shown("pve-root-ca.pem", &ca.pem())];
+        let running = world.site.guests.iter().filter(|guest| guest.running).map(|guest| guest.vmid);
+        for vmid in running.collect::<Vec<_>>() {
+            power_on(&mut world, vmid);
+        }
+    }
+    shared.wake();
+    super::http::serve(listener, Some(leaf.server_config()), Limits::PVE, move |request, peer| {
+        server::handle(shared.clone(), request, peer)
+    })
+}
+
+fn power_on(world: &mut World, vmid: u32) {
+    if hypervisor::is_running(world, vmid) {
+        return;
+    }
+    let Some(hardware) = start::hardware(world, vmid) else { return };
+    if hypervisor::power_on(world, hardware).is_ok()
+        && let Some(vm) = world.pve.vms.get_mut(&vmid)
+    {
+        vm.started = Some(Instant::now());
+    }
+}
+
+fn shown(file: &'static str, pem: &str) -> Shown {
+    let der = pem::parse(pem).map(pem::Pem::into_contents).unwrap_or_default();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der);
+    let fingerprint = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
+    let mut shown = Shown {
+        file,
+        pem: pem.to_owned(),
+        fingerprint,
+        subject: String::new(),
+        issuer: String::new(),
+        not_before: 0,
+        not_after: 0,
+        names: Vec::new(),
+    };
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&der) else { return shown };
+    shown.subject = format!("/{}", parsed.subject());
+    shown.issuer = format!("/{}", parsed.issuer());
+    shown.not_before = parsed.validity().not_before.timestamp();
+    shown.not_after = parsed.validity().not_after.timestamp();
+    if let Ok(Some(names)) = parsed.subject_alternative_name() {
+        let text = |name: &x509_parser::extensions::GeneralName| match name {
+            x509_parser::extensions::GeneralName::DNSName(name) => Some((*name).to_owned()),
+            x509_parser::extensions::GeneralName::IPAddress([a, b, c, d]) => Some(format!("{a}.{b}.{c}.{d}")),
+            _ => None,
+        };
+        shown.names = names.value.general_names.iter().filter_map(text).collect();
+    }
+    shown
+}
+
+/// Frees a volume, and with it whatever a machine wrote there. False if there was none.
+fn free(world: &mut World, node: &str, volid: &str) -> bool {
+    let Some(place) = volume::place(&world.site, node, volid) else { return false };
+    let was = world.pve.volumes.remove(&place).is_some();
+    if was {
+        world.fleet.erase(volid);
+    }
+    was
+}
+
+/// Epoch seconds.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// What tests and the lab's own clock may ask of the status daemons: to speak now.
+pub fn broadcast(shared: &Shared) {
+    cluster::speak(&mut shared.lock());
 }

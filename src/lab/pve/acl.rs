@@ -1,0 +1,177 @@
+//! What a caller may do, and where.
+//!
+//! The walk goes from `/` down; at each level with an entry for the subject the
+//! roles found so far are *replaced* (pve-access-control:
+//! src/PVE/AccessControl.pm, `roles`). Pool membership adds the roles of the
+//! pool, and a separated token has the intersection with its user.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::answer::Failure;
+use super::auth::Identity;
+use crate::lab::world::World;
+
+/// Privilege to whether it propagates below the path.
+pub(super) type Privileges = BTreeMap<String, bool>;
+
+/// The caller's privileges at `path`.
+pub(super) fn privileges(world: &World, who: &Identity, path: &str) -> Privileges {
+    let user = of_subject(world, &who.user, path);
+    if !who.separate {
+        return user;
+    }
+    let token = of_subject(world, &who.id(), path);
+    user.into_iter()
+        .filter_map(|(privilege, propagate)| token.get(&privilege).map(|own| (privilege, propagate && *own)))
+        .collect()
+}
+
+fn of_subject(world: &World, subject: &str, path: &str) -> Privileges {
+    let mut found = with_roles(world, &roles(world, subject, path));
+    let pools = world.pve.pools.iter().filter(|(_, pool)| pool.holds(&world.pve, path));
+    for (name, _) in pools {
+        found.extend(with_roles(world, &roles(world, subject, &format!("/pool/{name}"))));
+    }
+    found
+}
+
+fn with_roles(world: &World, roles: &BTreeMap<String, bool>) -> Privileges {
+    let mut found = Privileges::new();
+    for (role, propagate) in roles {
+        let builtin = world.pve.release.schema().roles.get(role);
+        let custom = world.site.roles.get(role).map(|text| text.split_whitespace().map(str::to_owned).collect());
+        for privilege in custom.as_ref().or(builtin).into_iter().flatten() {
+            *found.entry(privilege.clone()).or_insert(false) |= *propagate;
+        }
+    }
+    found
+}
+
+/// Roles at `path` and whether each propagates.
+fn roles(world: &World, subject: &str, path: &str) -> BTreeMap<String, bool> {
+    if subject == "root@pam" {
+        return BTreeMap::from([("Administrator".to_owned(), true)]);
+    }
+    let mut roles = BTreeMap::new();
+    for level in levels(path) {
+        let here: BTreeMap<String, bool> = world
+            .site
+            .acl
+            .iter()
+            .filter(|entry| entry.path == level && entry.to.iter().any(|to| to == subject))
+            .filter(|entry| entry.propagate || level == path)
+            .map(|entry| (entry.role.clone(), entry.propagate))
+            .collect();
+        if !here.is_empty() {
+            roles = here;
+        }
+    }
+    if roles.contains_key("NoAccess") { BTreeMap::new() } else { roles }
+}
+
+/// `/`, `/vms`, `/vms/100`.
+fn levels(path: &str) -> Vec<&str> {
+    let mut levels = vec!["/"];
+    levels.extend(path.match_indices('/').skip(1).map(|(at, _)| &path[..at]));
+    if path != "/" {
+        levels.push(path);
+    }
+    levels
+}
+
+pub(super) fn may(world: &World, who: &Identity, path: &str, privilege: &str) -> bool {
+    privileges(world, who, path).contains_key(privilege)
+}
+
+pub(super) fn may_any(world: &World, who: &Identity, path: &str, any: &[&str]) -> bool {
+    let have = privileges(world, who, path);
+    any.iter().any(|privilege| have.contains_key(*privilege))
+}
+
+/// All of `wanted`, or a 403 that names the first that is missing.
+pub(super) fn require(world: &World, who: &Identity, path: &str, wanted: &[&str]) -> Result<(), Failure> {
+    let have = privileges(world, who, path);
+    match wanted.iter().find(|privilege| !have.contains_key(**privilege)) {
+        Some(missing) => Err(Failure::forbidden(&format!("{path}, {missing}"))),
+        None => Ok(()),
+    }
+}
+
+/// Any of `wanted`, or a 403 that names them all.
+pub(super) fn require_any(world: &World, who: &Identity, path: &str, wanted: &[&str]) -> Result<(), Failure> {
+    if may_any(world, who, path, wanted) {
+        return Ok(());
+    }
+    Err(Failure::forbidden(&format!("{path}, {}", wanted.join("|"))))
+}
+
+/// Evaluates a registered permission expression. `lookup` gives raw, unverified parameters.
+pub(super) fn check(
+    world: &World,
+    who: &Identity,
+    expression: &Value,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), Failure> {
+    let refused = || Failure::with(403, "Permission check failed");
+    let Some((kind, rest)) = expression.as_array().and_then(|items| items.split_first()) else { return Ok(()) };
+    match kind.as_str().unwrap_or_default() {
+        "perm" => {
+            if rest.get(2).and_then(Value::as_str) == Some("require_param")
+                && rest.get(3).and_then(Value::as_str).is_some_and(|name| lookup(name).is_none())
+            {
+                return Err(refused());
+            }
+            let path = fill(rest.first().and_then(Value::as_str).unwrap_or("/"), lookup);
+            let wanted: Vec<&str> =
+                rest.get(1).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            if rest.get(2).and_then(Value::as_str) == Some("any") {
+                require_any(world, who, &path, &wanted)
+            } else {
+                require(world, who, &path, &wanted)
+            }
+        }
+        "and" => rest.iter().try_for_each(|part| check(world, who, part, lookup)),
+        "or" if rest.iter().any(|part| check(world, who, part, lookup).is_ok()) => Ok(()),
+        "user" if rest.first().and_then(Value::as_str) == Some(&who.id()) => Ok(()),
+        "user" => {
+            Err(Failure::forbidden(&format!("user != {}", rest.first().and_then(Value::as_str).unwrap_or_default())))
+        }
+        "userid-param" if lookup("userid").as_deref() == Some(&who.user) => Ok(()),
+        "userid-group" if may(world, who, "/access/groups", "User.Modify") => Ok(()),
+        _ => Err(refused()),
+    }
+}
+
+/// `/vms/{vmid}` with its variables filled in.
+fn fill(path: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
+    let mut out = String::new();
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, tail) = after.split_once('}').unwrap_or((after, ""));
+        out.push_str(before);
+        out.push_str(&lookup(name).unwrap_or_default());
+        rest = tail;
+    }
+    out + rest
+}
+
+/// Every path that the caller could have something on: the roots and all that carry an entry.
+pub(super) fn known_paths(world: &World) -> BTreeSet<String> {
+    let roots = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/sdn/zones", "/storage", "/vms"];
+    let mut paths: BTreeSet<String> = roots.into_iter().map(str::to_owned).collect();
+    paths.extend(world.site.acl.iter().map(|entry| entry.path.clone()));
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_go_from_the_root_down() {
+        assert_eq!(levels("/sdn/zones/a"), ["/", "/sdn", "/sdn/zones", "/sdn/zones/a"]);
+        assert_eq!(levels("/"), ["/"]);
+    }
+}

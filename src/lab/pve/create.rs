@@ -1,0 +1,202 @@
+//! `POST /nodes/{node}/qemu`: the id is reserved at once, the rest is a worker's.
+
+use serde_json::{Value, json};
+
+use super::answer::{Failure, Reply};
+use super::auth::Identity;
+use super::call::Call;
+use super::disks::{self, Workshop};
+use super::drive;
+use super::verify::Params;
+use super::vm::Vm;
+use super::work::{Job, Order, Work, Worker};
+use super::{acl, rights};
+use crate::lab::world::World;
+
+/// Parameters of the call that are not options of the VM.
+const NOT_OPTIONS: &[&str] = &[
+    "node",
+    "vmid",
+    "pool",
+    "archive",
+    "force",
+    "storage",
+    "unique",
+    "start",
+    "bwlimit",
+    "live-restore",
+    "ha-managed",
+    "import-working-storage",
+];
+
+/// A creation that passed every check.
+pub(super) struct Creation {
+    pub options: Params,
+    pub pool: Option<String>,
+    pub start: bool,
+}
+
+pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
+    let (vmid, node) = (call.vmid(), call.node().to_owned());
+    let pool = call.opt("pool").map(str::to_owned);
+    permitted(call, vmid, pool.as_deref())?;
+    let mut options: Params = call.params.clone();
+    options.retain(|option, _| !NOT_OPTIONS.contains(&option.as_str()));
+    let schema = call.schema();
+    for (option, text) in &mut options {
+        if !drive::is_name(option) {
+            *text = disks::canonical(schema, option, text);
+        }
+    }
+    if let Some(other) = call.world.pve.vms.get(&vmid) {
+        let text = format!("unable to create VM {vmid} - VM {vmid} already exists on node '{}'", other.node);
+        return Err(Failure::die(text));
+    }
+    let start = call.flag("start");
+    let mut reserved = Vm { node: node.clone(), ..Vm::default() };
+    reserved.config.insert("lock".into(), "create".into());
+    call.world.pve.vms.insert(vmid, reserved);
+    Ok(Reply::Task(Job::vm("qmcreate", &node, vmid, Work::Create(Creation { options, pool, start }))))
+}
+
+/// Every check, in upstream's order.
+fn permitted(call: &Call, vmid: u32, pool: Option<&str>) -> Result<(), Failure> {
+    let (world, who) = (&*call.world, call.who);
+    if !world.pve.quorate {
+        return Err(Failure::die("cluster not ready - no quorum?"));
+    }
+    if let Some(pool) = pool.filter(|pool| !world.pve.pools.contains_key(*pool)) {
+        return Err(Failure::forbidden(&format!("pool '{pool}' does not exist")));
+    }
+    if let Some(storage) = call.opt("storage") {
+        call.require(&format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
+    }
+    if call.flag("ha-managed") {
+        call.require("/", &["Sys.Console"])?;
+    }
+    let vm = format!("/vms/{vmid}");
+    let here = |privilege: &str| {
+        acl::may(world, who, &vm, privilege)
+            || pool.is_some_and(|pool| acl::may(world, who, &format!("/pool/{pool}"), privilege))
+    };
+    if call.flag("start") && call.release().nine() && !here("VM.PowerMgmt") {
+        return Err(Failure::forbidden(&format!("{vm}, VM.PowerMgmt")));
+    }
+    if !here("VM.Allocate") {
+        return Err(Failure::with(403, "Permission check failed"));
+    }
+    rights::drives(world, who, vmid, &call.params)?;
+    let options = call.params.iter().filter(|(option, _)| !NOT_OPTIONS.contains(&option.as_str()));
+    let options = options.map(|(option, value)| (option.as_str(), Some(value.as_str())));
+    rights::options(world, who, vmid, pool, options, false)?;
+    rights::bridges(world, who, &call.params)
+}
+
+/// The worker: disks, configuration, pool. Whatever fails, nothing is left.
+pub(super) fn work(world: &mut World, worker: &Worker, creation: &Creation) -> Result<(), String> {
+    let vmid = worker.job.vmid.unwrap_or(0);
+    let node = worker.job.node.as_str();
+    let World { site, pve, .. } = &mut *world;
+    let (release, schema) = (pve.release, pve.release.schema());
+    let mut shop = Workshop {
+        site,
+        volumes: &mut pve.volumes,
+        schema,
+        nine: release.nine(),
+        node,
+        vmid,
+        now: worker.now,
+        log: Vec::new(),
+        made: Vec::new(),
+        imprints: Vec::new(),
+    };
+    let made = shop.drives(&creation.options);
+    let lines = std::mem::take(&mut shop.log);
+    let (made_volumes, imprints) = (shop.made.clone(), std::mem::take(&mut shop.imprints));
+    if made.is_err() {
+        shop.undo();
+    }
+    for line in lines {
+        pve.tasks.log(&worker.order.upid, line);
+    }
+    let failed = |text: String| format!("unable to create VM {vmid} - {text}");
+    let drives = match made {
+        Ok(drives) => drives,
+        Err(text) => {
+            pve.vms.remove(&vmid);
+            return Err(failed(text));
+        }
+    };
+    let mut config = creation.options.clone();
+    config.extend(drives);
+    if !config.contains_key("boot") {
+        config.insert("boot".into(), disks::default_boot(schema, &config));
+    }
+    config.entry("smbios1".into()).or_insert_with(|| format!("uuid={}", uuid::Uuid::new_v4()));
+    config.entry("vmgenid".into()).or_insert_with(|| uuid::Uuid::new_v4().to_string());
+    config.insert("meta".into(), format!("creation-qemu={},ctime={}", release.qemu(), worker.now));
+    if config.get("description").is_some_and(String::is_empty) {
+        config.remove("description");
+    }
+    if let Err(failure) = tags_permitted(world, &worker.order.who, vmid, &config) {
+        let places = made_volumes.iter().filter_map(|volid| super::volume::place(&world.site, node, volid));
+        for place in places.collect::<Vec<_>>() {
+            world.pve.volumes.remove(&place);
+        }
+        world.pve.vms.remove(&vmid);
+        return Err(failed(failure.text()));
+    }
+    if let Some(vm) = world.pve.vms.get_mut(&vmid) {
+        vm.config = config;
+    }
+    if let Some(pool) = creation.pool.as_ref().and_then(|pool| world.pve.pools.get_mut(pool)) {
+        pool.vms.insert(vmid);
+    }
+    for (volid, head) in imprints {
+        world.fleet.imprint(&volid, &head);
+    }
+    if creation.start {
+        autostart(world, worker, vmid);
+    }
+    Ok(())
+}
+
+/// qemu-server 9.2: the worker asserts the right to set tags, and does not look at the pool.
+fn tags_permitted(world: &World, who: &Identity, vmid: u32, config: &Params) -> Result<(), Failure> {
+    if !world.pve.release.nine() || config.get("tags").is_none_or(|tags| tags.trim().is_empty()) {
+        return Ok(());
+    }
+    acl::require(world, who, &format!("/vms/{vmid}"), &["VM.Config.Options"])
+}
+
+/// The start is a task of its own, of which the creation knows nothing.
+fn autostart(world: &mut World, worker: &Worker, vmid: u32) {
+    let order = &worker.order;
+    world.pve.tasks.log(&order.upid, "Execute autostart");
+    let upid = world.pve.tasks.begin(&worker.job.node, "qmstart", &vmid.to_string(), &order.who.id(), worker.now);
+    if world.site.clock == crate::lab::clock::Clock::Instant {
+        let result = super::start::work(world, &upid, &worker.job.node, vmid);
+        world.pve.tasks.finish(&upid, result, worker.now);
+    } else {
+        let start = Order { upid, who: order.who.clone(), spoiled: None };
+        drop(super::work::spawn(
+            worker.shared.clone(),
+            start,
+            *Job::vm("qmstart", &worker.job.node, vmid, Work::Start),
+        ));
+    }
+}
+
+/// `GET /cluster/nextid`. Nothing is reserved by asking.
+pub(super) fn next_id(call: &mut Call) -> Result<Reply, Failure> {
+    let taken = &call.world.pve.vms;
+    if let Some(vmid) = call.number("vmid") {
+        if taken.contains_key(&vmid) {
+            return Err(Failure::param("vmid", format!("VM {vmid} already exists")));
+        }
+        return Ok(Reply::Data(json!(vmid.to_string())));
+    }
+    let free = (100..1_000_000).find(|vmid| !taken.contains_key(vmid));
+    let none = || Failure::die("unable to get any free VMID in range [100, 999999]");
+    free.map(|vmid| Reply::Data(Value::from(vmid.to_string()))).ok_or_else(none)
+}

@@ -1,0 +1,65 @@
+//! `DELETE /nodes/{node}/qemu/{vmid}`.
+
+use super::answer::{Failure, Reply};
+use super::call::{Call, no_config};
+use super::hypervisor;
+use super::work::{Job, Work};
+use crate::lab::world::World;
+
+pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
+    if call.opt("skiplock").is_some() {
+        return Err(Failure::param("skiplock", "Only root may use this option."));
+    }
+    let (node, vmid) = (call.node().to_owned(), call.vmid());
+    check(call.world, &node, vmid).map_err(Failure::die)?;
+    let work = Work::Destroy { purge: call.flag("purge"), unreferenced: call.flag("destroy-unreferenced-disks") };
+    Ok(Reply::Task(Job::vm("qmdestroy", &node, vmid, work)))
+}
+
+/// What forbids it: checked by the request, and again by the worker.
+fn check(world: &World, node: &str, vmid: u32) -> Result<(), String> {
+    let vm = world.pve.vm_on(node, vmid).ok_or_else(|| no_config(node, vmid))?;
+    if vm.protected() {
+        return Err(format!("can't remove VM {vmid} - protection mode enabled"));
+    }
+    if hypervisor::is_running(world, vmid) {
+        return Err(format!("VM {vmid} is running - destroy failed"));
+    }
+    Ok(())
+}
+
+pub(super) fn work(
+    world: &mut World,
+    upid: &str,
+    node: &str,
+    vmid: u32,
+    purge: bool,
+    unreferenced: bool,
+) -> Result<(), String> {
+    check(world, node, vmid)?;
+    let schema = world.pve.release.schema();
+    let Some(vm) = world.pve.vms.get(&vmid) else { return Err(no_config(node, vmid)) };
+    vm.check_lock()?;
+    // A disk of another VM may be attached here: it stays.
+    let mine = |volid: &String| volid.contains(&format!("vm-{vmid}-"));
+    let mut volids: Vec<String> = vm.volumes(schema).into_iter().map(|(_, volid)| volid).filter(mine).collect();
+    if unreferenced {
+        let owned =
+            world.pve.volumes.iter().filter(|(place, volume)| {
+                volume.vmid == Some(vmid) && place.node.as_deref().is_none_or(|at| at == node)
+            });
+        volids.extend(owned.map(|(place, _)| format!("{}:{}", place.storage, place.name)));
+    }
+    for volid in volids {
+        super::free(world, node, &volid);
+    }
+    if purge {
+        world.pve.tasks.log(upid, format!("purging VM {vmid} from related configurations.."));
+    }
+    world.pve.vms.remove(&vmid);
+    world.site.acl.retain(|entry| entry.path != format!("/vms/{vmid}"));
+    for pool in world.pve.pools.values_mut() {
+        pool.vms.remove(&vmid);
+    }
+    Ok(())
+}

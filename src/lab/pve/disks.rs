@@ -1,0 +1,251 @@
+//! Turning requested drives into volumes, and requested options into stored ones.
+
+use super::drive::{self, Source};
+use super::property::{self, Properties};
+use super::schema::Schema;
+use super::size;
+use super::verify::Params;
+use super::volume::{self, Volumes, Wanted};
+use crate::lab::site::Site;
+
+/// The firmware's variable store for efitype 4m, and TPM state.
+const EFI_VARS: u64 = 540_672;
+const TPM_STATE: u64 = 4 << 20;
+const CLOUD_INIT: u64 = 4 << 20;
+
+/// Where disks are made.
+pub(super) struct Workshop<'a> {
+    pub site: &'a Site,
+    pub volumes: &'a mut Volumes,
+    pub schema: &'static Schema,
+    pub nine: bool,
+    pub node: &'a str,
+    pub vmid: u32,
+    pub now: i64,
+    /// Lines for the task's log.
+    pub log: Vec<String>,
+    /// Volumes that this job made: to be freed if it fails.
+    pub made: Vec<String>,
+    /// Volumes that hold an image, with its beginning.
+    pub imprints: Vec<(String, Vec<u8>)>,
+}
+
+impl Workshop<'_> {
+    /// Makes or looks up the volume of every drive in `params`; the result is the stored text by drive.
+    pub(super) fn drives(&mut self, params: &Params) -> Result<Params, String> {
+        let mut stored = Params::new();
+        for (option, text) in params.iter().filter(|(option, _)| drive::is_name(option)) {
+            let Some(drive) = drive::parse(self.schema, option, text) else { continue };
+            stored.insert(option.clone(), self.drive(option, drive)?);
+        }
+        Ok(stored)
+    }
+
+    fn drive(&mut self, option: &str, mut drive: Properties) -> Result<String, String> {
+        let file = drive.get("file").cloned().unwrap_or_default();
+        match drive::source(&file) {
+            Source::New { storage, gib } => self.new_disk(option, &mut drive, storage, gib)?,
+            Source::CloudInit { storage } => {
+                let volid = self.allocate(storage, None, CLOUD_INIT, true)?;
+                drive.insert("file".into(), volid);
+                drive.insert("media".into(), "cdrom".into());
+            }
+            Source::Volume(volid) => {
+                let storage = volid.split(':').next().unwrap_or_default();
+                volume::usable(self.site, self.node, storage)?;
+                let place = volume::place(self.site, self.node, volid);
+                let found = place.and_then(|place| self.volumes.get(&place));
+                let found = found.ok_or_else(|| format!("volume '{volid}' does not exist"))?;
+                if !drive::is_cloudinit(volid) {
+                    drive.insert("size".into(), size::print(found.bytes));
+                }
+                return Ok(drive::print(self.schema, option, &drive));
+            }
+            Source::Nothing | Source::Physical | Source::Path => {
+                return Ok(drive::print(self.schema, option, &drive));
+            }
+        }
+        let text = drive::print(self.schema, option, &drive);
+        self.log.push(format!("{option}: successfully created disk '{text}'"));
+        Ok(text)
+    }
+
+    fn new_disk(&mut self, option: &str, drive: &mut Properties, storage: &str, gib: &str) -> Result<(), String> {
+        let format = drive.remove("format");
+        let (volid, bytes) = if let Some(from) = drive.remove("import-from") {
+            self.import(storage, format.as_deref(), &from)?
+        } else {
+            let bytes = match option {
+                "efidisk0" => EFI_VARS,
+                "tpmstate0" => TPM_STATE,
+                _ => size::scaled(gib, 1 << 30).ok_or_else(|| format!("unable to parse size '{gib}'"))?,
+            };
+            let volid = self.allocate(storage, format.as_deref(), bytes, false)?;
+            if option == "efidisk0" {
+                self.transferred(bytes);
+                if self.nine && drive.get("pre-enrolled-keys").is_some_and(|keys| keys == "1") {
+                    drive.entry("ms-cert".into()).or_insert_with(|| "2023k".into());
+                }
+            }
+            (volid, bytes)
+        };
+        drive.insert("file".into(), volid);
+        drive.insert("size".into(), size::print(bytes));
+        Ok(())
+    }
+
+    /// `import-from`: a full copy with the source's size, in the source's format unless another is asked for.
+    fn import(&mut self, storage: &str, format: Option<&str>, from: &str) -> Result<(String, u64), String> {
+        let place = volume::place(self.site, self.node, from);
+        let source = place.as_ref().and_then(|place| self.volumes.get(place)).cloned();
+        let source = source.ok_or_else(|| format!("volume '{from}' does not exist"))?;
+        let bytes = if source.format == "qcow2" && source.content == "import" {
+            match qcow2_size(&source.data) {
+                Some(bytes) => bytes,
+                None => return Err(self.not_qcow2(from)),
+            }
+        } else {
+            source.bytes
+        };
+        let of_vm = if source.content == "images" { " scsi0" } else { "" };
+        self.log.push(format!("create full clone of drive{of_vm} ({from})"));
+        let definition = volume::usable(self.site, self.node, storage)?;
+        let same = volume::is_file_based(definition).then_some(source.format.as_str());
+        let volid = self.allocate(storage, format.or(same), bytes, false)?;
+        if self.nine {
+            self.log.push(format!("allocated target volume '{volid}'"));
+        }
+        self.transferred(bytes);
+        if let Some(copy) = volume::place(self.site, self.node, &volid).and_then(|place| self.volumes.get_mut(&place)) {
+            let head = source.data[..source.data.len().min(4096)].to_vec();
+            copy.data = source.data;
+            self.imprints.push((volid.clone(), head));
+        }
+        Ok((volid, bytes))
+    }
+
+    fn not_qcow2(&mut self, volid: &str) -> String {
+        let (storage, name) = volid.split_once(':').unwrap_or_default();
+        let path = self.site.storages.get(storage).map_or_else(String::new, |storage| volume::path(storage, name));
+        self.log.push(format!("command '/usr/bin/qemu-img info '--output=json' {path} -f qcow2' failed: exit code 1"));
+        format!("qemu-img: Could not open '{path}': Image is not in qcow2 format")
+    }
+
+    fn allocate(&mut self, storage: &str, format: Option<&str>, bytes: u64, cloudinit: bool) -> Result<String, String> {
+        let wanted = Wanted { vmid: self.vmid, storage, format, bytes, cloudinit };
+        let (volid, line) = volume::allocate(self.site, self.volumes, self.node, &wanted, self.now)?;
+        self.log.push(line);
+        self.made.push(volid.clone());
+        Ok(volid)
+    }
+
+    /// The image tool's own progress, which ends with everything.
+    fn transferred(&mut self, bytes: u64) {
+        let all = human(bytes);
+        self.log.push(format!("transferred 0.0 B of {all} (0.00%)"));
+        self.log.push(format!("transferred {all} of {all} (100.00%)"));
+        self.log.push(format!("transferred {all} of {all} (100.00%)"));
+    }
+
+    /// Frees what this job made.
+    pub(super) fn undo(&mut self) {
+        for volid in std::mem::take(&mut self.made) {
+            if let Some(place) = volume::place(self.site, self.node, &volid) {
+                self.volumes.remove(&place);
+            }
+        }
+    }
+}
+
+fn human(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let step = (0..units.len()).rev().find(|step| bytes >> (10 * step) > 0).unwrap_or(0);
+    let tenths = u128::from(bytes) * 10 / (1_u128 << (10 * step));
+    format!("{}.{} {}", tenths / 10, tenths % 10, units[step])
+}
+
+/// The virtual size in the header of a qcow2 image; `None` when it is none.
+pub(super) fn qcow2_size(head: &[u8]) -> Option<u64> {
+    let size = head.get(24..32)?.try_into().ok()?;
+    head.starts_with(b"QFI\xfb").then(|| u64::from_be_bytes(size))
+}
+
+/// Options in their stored form: cards get a MAC, tags are sorted, descriptions lose their tail.
+pub(super) fn canonical(schema: &Schema, option: &str, text: &str) -> String {
+    match option {
+        "tags" => tags(text),
+        "description" => text.trim_end().to_owned(),
+        "smbios1" => match drive::members(schema, option) {
+            Some(members) => property::split(members, text)
+                .map_or_else(|_| text.to_owned(), |properties| property::print(members, &properties)),
+            None => text.to_owned(),
+        },
+        _ if drive::indexed(option, "net") => {
+            let Some(members) = drive::members(schema, option) else { return text.to_owned() };
+            let Ok(mut net) = property::split(members, text) else { return text.to_owned() };
+            net.entry("macaddr".into()).or_insert_with(random_mac);
+            property::print(members, &net)
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Lower-cased, unique and sorted; a blank for none.
+fn tags(text: &str) -> String {
+    let mut tags: Vec<String> = super::formats::split_list(text).into_iter().map(str::to_lowercase).collect();
+    tags.sort();
+    tags.dedup();
+    if tags.is_empty() { " ".to_owned() } else { tags.join(";") }
+}
+
+/// Under Proxmox's own prefix, upper case. Nobody checks that it is unique.
+fn random_mac() -> String {
+    let bytes = *uuid::Uuid::new_v4().as_bytes();
+    format!("BC:24:11:{:02X}:{:02X}:{:02X}", bytes[0], bytes[1], bytes[2])
+}
+
+/// The boot order when none was asked for: first disk, first CD-ROM, first card; a blank when there is nothing.
+pub(super) fn default_boot(schema: &Schema, config: &Params) -> String {
+    let drives = || {
+        let all = drive::names().take_while(|name| name != "efidisk0");
+        all.filter_map(|name| Some((drive::parse(schema, &name, config.get(&name)?)?, name)))
+    };
+    let disk = drives().find(|(drive, _)| !drive::is_cdrom(drive)).map(|(_, name)| name);
+    let cdrom = drives().find(|(drive, _)| drive::is_cdrom(drive)).map(|(_, name)| name);
+    let net = (0..32).map(|index| format!("net{index}")).find(|name| config.contains_key(name));
+    let order: Vec<String> = [disk, cdrom, net].into_iter().flatten().collect();
+    if order.is_empty() { " ".to_owned() } else { format!("order={}", order.join(";")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema::schema;
+    use super::*;
+
+    #[test]
+    fn options_are_stored_as_upstream_prints_them() {
+        let schema = schema(9);
+        for (option, asked, stored) in [
+            ("tags", "b;a;A", "a;b"),
+            ("tags", "talos cluster-x", "cluster-x;talos"),
+            ("tags", "", " "),
+            ("smbios1", "serial=YWJj,base64=1", "base64=1,serial=YWJj"),
+            (
+                "net0",
+                "model=virtio,macaddr=BC:24:11:AA:BB:CC,bridge=vmbr0,mtu=1",
+                "virtio=BC:24:11:AA:BB:CC,bridge=vmbr0,mtu=1",
+            ),
+            ("description", "  lead\ntrail  \n\n", "  lead\ntrail"),
+            ("agent", "enabled=1", "enabled=1"),
+        ] {
+            assert_eq!(canonical(schema, option, asked), stored, "{option}");
+        }
+        let net = canonical(schema, "net1", "e1000,bridge=vmbr0,firewall=on");
+        assert!(net.starts_with("e1000=BC:24:11:") && net.ends_with(",bridge=vmbr0,firewall=1"), "{net}");
+    }
+
+    #[test]
+    fn sizes_in_progress_lines_are_rounded_down_to_tenths() {
+        assert_eq!((human(540_672), human(1 << 30), human(0)), ("528.0 KiB".into(), "1.0 GiB".into(), "0.0 B".into()));
+    }
+}

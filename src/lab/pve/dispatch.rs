@@ -1,0 +1,146 @@
+//! From a registered call to the handler that plays it.
+
+use serde_json::{Value, json};
+
+use super::answer::{Failure, Reply};
+use super::call::Call;
+use super::work::{Job, Work};
+use super::{
+    access, agent, cluster, config, console, content, create, destroy, download, network, nodes, pools, power, resize,
+    status, task,
+};
+
+/// Calls the handler of `method` and `path`, the registered pattern.
+pub(super) fn run(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
+    if let Some(listing) = call.schema().directories.get(path).filter(|_| method == "GET") {
+        return Ok(Reply::Data(listing.clone()));
+    }
+    match path.strip_prefix("/nodes/{node}") {
+        Some(rest) => match rest.strip_prefix("/qemu") {
+            Some(rest) => vm(call, method, rest, path),
+            None => node(call, method, rest, path),
+        },
+        None => site(call, method, path),
+    }
+}
+
+/// Below `/nodes/{node}/qemu`.
+fn vm(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, Failure> {
+    let of_vm = rest.strip_prefix("/{vmid}").unwrap_or_default();
+    if let Some(command) = of_vm.strip_prefix("/agent/") {
+        return if command == "exec" { agent::exec(call) } else { agent::command(call, command) };
+    }
+    match (method, rest) {
+        ("GET", "") => status::list(call),
+        ("POST", "") => create::call(call),
+        ("DELETE", "/{vmid}") => destroy::call(call),
+        _ => match (method, of_vm) {
+            ("GET", "/config") => config::get(call),
+            ("PUT", "/config") => config::put(call),
+            ("POST", "/config") => config::post(call),
+            ("GET", "/pending") => config::pending(call),
+            ("GET", "/snapshot") => config::snapshots(call),
+            ("GET", "/feature") => config::feature(call),
+            ("PUT", "/unlink") => config::unlink(call),
+            ("PUT", "/resize") => resize::call(call),
+            ("GET", "/status/current") => status::current(call),
+            ("POST", "/status/start") => power::start_call(call),
+            ("POST", "/status/stop") => power::stop_call(call),
+            ("POST", "/status/shutdown") => power::shutdown_call(call),
+            ("POST", "/status/reset") => power::reset_call(call),
+            ("POST", "/status/reboot") => power::reboot_call(call),
+            ("POST", "/status/suspend") => power::suspend_call(call),
+            ("POST", "/status/resume") => power::resume_call(call),
+            ("POST", "/agent") => agent::by_name(call),
+            ("POST", "/termproxy" | "/vncproxy") => terminal(call),
+            ("PUT", "/sendkey") | ("POST", "/monitor") => console::unplayed(call),
+            ("GET", "/firewall/options") => {
+                call.vm()?;
+                // The digest of an empty file.
+                Ok(Reply::Data(json!({ "digest": "da39a3ee5e6b4b0d3255bfef95601890afd80709" })))
+            }
+            _ => {
+                call.vm()?;
+                unplayed(method, path)
+            }
+        },
+    }
+}
+
+/// A terminal's ticket names the task that waits for a connection.
+fn terminal(call: &mut Call) -> Result<Reply, Failure> {
+    let ticket = console::prepare(call)?;
+    let answer = console::answer(call, &ticket);
+    let mut job = Job::vm("vncproxy", call.node(), call.vmid(), Work::Console { port: ticket.port });
+    job.answer = Some(answer);
+    Ok(Reply::Task(job))
+}
+
+/// Below `/nodes/{node}`, but for VMs.
+fn node(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, Failure> {
+    match (method, rest) {
+        ("GET", "/status") => nodes::status(call),
+        ("GET", "/version") => nodes::version(call),
+        ("GET", "/certificates/info") => nodes::certificates(call),
+        ("GET", "/capabilities/qemu/cpu") => nodes::cpu_models(call),
+        ("GET", "/capabilities/qemu/machines") => nodes::machines(call),
+        ("GET", "/network") => network::list(call),
+        ("GET", "/network/{iface}") => network::one(call),
+        ("GET", "/sdn/zones/{zone}/bridges") => network::zone_bridges(call),
+        ("GET", "/sdn/zones" | "/sdn/zones/{zone}/content") => Ok(Reply::Data(json!([]))),
+        ("GET", "/storage") => content::storages(call),
+        ("GET", "/storage/{storage}/status") => content::status(call),
+        ("GET", "/storage/{storage}/content") => content::list(call),
+        ("POST", "/storage/{storage}/content") => content::allocate(call),
+        ("GET", "/storage/{storage}/content/{volume}") => content::attributes(call),
+        ("DELETE", "/storage/{storage}/content/{volume}") => content::delete(call),
+        ("POST", "/storage/{storage}/download-url") => download::call(call),
+        ("GET", "/tasks") => task::list(call),
+        ("GET", "/tasks/{upid}/status") => task::status(call),
+        ("GET", "/tasks/{upid}/log") => task::log(call),
+        ("DELETE", "/tasks/{upid}") => task::abort(call),
+        _ => unplayed(method, path),
+    }
+}
+
+/// Everything that is not a node's.
+fn site(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
+    match (method, path) {
+        ("GET", "/version") => nodes::version(call),
+        ("GET", "/nodes") => nodes::list(call),
+        ("GET", "/cluster/resources") => cluster::resources(call),
+        ("GET", "/cluster/nextid") => create::next_id(call),
+        ("GET", "/cluster/status") => cluster::cluster_status(call),
+        ("GET", "/cluster/options") => cluster::options(call),
+        ("GET", "/cluster/tasks") => task::of_cluster(call),
+        (
+            "GET",
+            "/cluster/sdn/zones"
+            | "/cluster/sdn/vnets"
+            | "/cluster/sdn/ipams/{ipam}/status"
+            | "/cluster/ha/resources"
+            | "/cluster/ha/status/current",
+        ) => Ok(Reply::Data(json!([]))),
+        ("GET", "/storage") => content::definitions(call),
+        ("GET", "/storage/{storage}") => content::one_definition(call),
+        ("GET", "/pools") => pools::list(call),
+        ("GET", "/pools/{poolid}") => pools::get(call),
+        ("POST", "/pools") => pools::create(call),
+        ("PUT", "/pools" | "/pools/{poolid}") => pools::update(call),
+        ("DELETE", "/pools") => pools::delete(call),
+        ("GET", "/access/permissions") => access::permissions(call),
+        ("GET", "/access/acl") => access::acl_list(call),
+        ("GET", "/access/roles") => access::roles(call),
+        ("GET", "/access/roles/{roleid}") => access::role(call),
+        ("GET", "/access/users/{userid}/token/{tokenid}") => access::token(call),
+        ("GET", "/access/domains") => access::domains(call),
+        ("GET", "/access/ticket") => Ok(Reply::Data(Value::Null)),
+        ("POST", "/access/ticket") => access::ticket(call),
+        _ => unplayed(method, path),
+    }
+}
+
+/// Known to Proxmox and to the tables, but nothing the product does leads here.
+fn unplayed(method: &str, path: &str) -> Result<Reply, Failure> {
+    Err(Failure::die(format!("the lab does not play '{method} {path}'")))
+}

@@ -1,0 +1,102 @@
+//! Fetching on the node's behalf.
+//!
+//! The lab never leaves loopback: the factory's host names are reached at the
+//! lab's own factory, addresses of loopback are reached as they are, and no
+//! other name resolves.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use url::{Host, Url};
+
+/// Where the site's names of the Image Factory lead.
+#[derive(Clone, Debug)]
+pub struct FactoryEndpoint {
+    pub hosts: Vec<String>,
+    pub address: SocketAddr,
+    /// What its certificate is checked with.
+    pub ca_pem: String,
+}
+
+/// A response, or the headers of one.
+pub(super) struct Fetched {
+    pub status: u16,
+    pub reason: String,
+    pub body: Bytes,
+    pub length: Option<u64>,
+    pub mime: Option<String>,
+    pub disposition: Option<String>,
+}
+
+/// Why nothing came back.
+pub(super) enum Unreachable {
+    Name(String),
+    Refused { host: String, port: u16 },
+    Untrusted { host: String, port: u16 },
+    Broken(String),
+}
+
+/// What is too long for a lab's image.
+const LIMIT: usize = 256 << 20;
+
+/// Fetches `url`; only its headers when `head` is set.
+pub(super) async fn fetch(
+    url: &Url,
+    head: bool,
+    verify: bool,
+    factory: Option<&FactoryEndpoint>,
+) -> Result<Fetched, Unreachable> {
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let port = url.port_or_known_default().unwrap_or(80);
+    let ours = factory.filter(|factory| factory.hosts.contains(&host));
+    let loopback = match url.host() {
+        Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
+        Some(Host::Domain("localhost")) => true,
+        _ => false,
+    };
+    if ours.is_none() && !loopback {
+        return Err(Unreachable::Name(host));
+    }
+    let broken = |error: reqwest::Error| Unreachable::Broken(error.to_string());
+    let roots = factory.and_then(|factory| reqwest::Certificate::from_pem(factory.ca_pem.as_bytes()).ok());
+    let mut builder = reqwest::Client::builder().no_proxy().tls_certs_only(roots);
+    if !verify {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    }
+    if let Some(factory) = ours {
+        builder = builder.resolve(&host, factory.address);
+    }
+    let client = builder.build().map_err(broken)?;
+    let mut target = url.clone();
+    if let Some(factory) = ours {
+        // The name stays for the certificate; only the port is the lab's.
+        drop(target.set_port(Some(factory.address.port())));
+    }
+    let request = if head { client.head(target) } else { client.get(target) };
+    let response = request.send().await.map_err(|error| classify(&error, host.clone(), port))?;
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (mime, disposition) = (text(CONTENT_TYPE), text(CONTENT_DISPOSITION));
+    let length = text(reqwest::header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let status = response.status();
+    let phrase = response.extensions().get::<hyper::ext::ReasonPhrase>();
+    let phrase = phrase.map(|phrase| String::from_utf8_lossy(phrase.as_bytes()).into_owned());
+    let reason = phrase.or_else(|| status.canonical_reason().map(str::to_owned)).unwrap_or_default();
+    let body = if head { Bytes::new() } else { response.bytes().await.map_err(broken)? };
+    if body.len() > LIMIT {
+        return Err(Unreachable::Broken("the file is too long for the lab".into()));
+    }
+    Ok(Fetched { status: status.as_u16(), reason, body, length, mime, disposition })
+}
+
+fn classify(error: &reqwest::Error, host: String, port: u16) -> Unreachable {
+    let text = format!("{error:?}");
+    if text.contains("ConnectionRefused") {
+        Unreachable::Refused { host, port }
+    } else if text.contains("Certificate") || text.contains("UnknownIssuer") {
+        Unreachable::Untrusted { host, port }
+    } else {
+        Unreachable::Broken(error.to_string())
+    }
+}

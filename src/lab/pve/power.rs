@@ -1,0 +1,201 @@
+//! Stop, shutdown, reset, reboot, suspend and resume.
+
+use std::time::Duration;
+
+use super::answer::{Failure, Reply};
+use super::call::{Call, not_found};
+use super::hypervisor;
+use super::work::{self, Job, Order, Work};
+use crate::lab::clock::Clock;
+use crate::lab::world::{Shared, World};
+
+/// What a stop may do to a shutdown that is under way.
+pub(super) struct Stop {
+    pub overrule: bool,
+}
+
+/// How long a guest is waited for, and what happens then.
+pub(super) struct Shutdown {
+    pub timeout: u64,
+    pub force: bool,
+    /// Agent configured: it is asked before the power button is pressed.
+    pub agent: bool,
+}
+
+/// On the instant clock nothing takes time, but a guest still has to be given the chance to react.
+const GRACE: Duration = Duration::from_secs(1);
+
+fn refused_flags(call: &Call) -> Result<(), Failure> {
+    let flag = ["skiplock", "keepActive", "migratedfrom"].into_iter().find(|flag| call.opt(flag).is_some());
+    flag.map_or(Ok(()), |flag| Err(Failure::param(flag, "Only root may use this option.")))
+}
+
+pub(super) fn start_call(call: &mut Call) -> Result<Reply, Failure> {
+    for flag in ["skiplock", "migratedfrom", "migration_type", "migration_network", "targetstorage", "stateuri"] {
+        if call.opt(flag).is_some() {
+            return Err(Failure::param(flag, "Only root may use this option."));
+        }
+    }
+    if !call.world.pve.quorate {
+        return Err(Failure::die("cluster not ready - no quorum?"));
+    }
+    Ok(Reply::Task(Job::vm("qmstart", call.node(), call.vmid(), Work::Start)))
+}
+
+pub(super) fn stop_call(call: &mut Call) -> Result<Reply, Failure> {
+    refused_flags(call)?;
+    let stop = Stop { overrule: call.flag("overrule-shutdown") };
+    Ok(Reply::Task(Job::vm("qmstop", call.node(), call.vmid(), Work::Stop(stop))))
+}
+
+fn patience(call: &Call, force: bool) -> Shutdown {
+    let vm = call.world.pve.vm_on(call.node(), call.vmid());
+    let down = vm.and_then(|vm| vm.config.get("startup")).and_then(|text| {
+        text.split(',').find_map(|part| part.strip_prefix("down=")).and_then(|down| down.parse().ok())
+    });
+    let timeout = call.number("timeout").or(down).unwrap_or(60);
+    Shutdown { timeout, force, agent: vm.is_some_and(super::vm::Vm::agent) }
+}
+
+pub(super) fn shutdown_call(call: &mut Call) -> Result<Reply, Failure> {
+    refused_flags(call)?;
+    let force = call.flag("forceStop");
+    let paused = call.world.pve.vm_on(call.node(), call.vmid()).is_some_and(|vm| vm.paused);
+    if paused && !force {
+        return Err(Failure::die("VM is paused - cannot shutdown"));
+    }
+    let shutdown = patience(call, force);
+    Ok(Reply::Task(Job::vm("qmshutdown", call.node(), call.vmid(), Work::Shutdown(shutdown))))
+}
+
+/// The calls that look before they start a worker.
+fn running(call: &Call) -> Result<(), Failure> {
+    let (node, vmid) = (call.node(), call.vmid());
+    if call.world.pve.vm_on(node, vmid).is_none() {
+        return Err(Failure::die(not_found(node, vmid)));
+    }
+    if !hypervisor::is_running(call.world, vmid) {
+        return Err(Failure::die(format!("VM {vmid} not running")));
+    }
+    Ok(())
+}
+
+pub(super) fn reset_call(call: &mut Call) -> Result<Reply, Failure> {
+    refused_flags(call)?;
+    running(call)?;
+    Ok(Reply::Task(Job::vm("qmreset", call.node(), call.vmid(), Work::Reset)))
+}
+
+pub(super) fn reboot_call(call: &mut Call) -> Result<Reply, Failure> {
+    running(call)?;
+    if call.world.pve.vm_on(call.node(), call.vmid()).is_some_and(|vm| vm.paused) {
+        return Err(Failure::die("VM is paused - cannot shutdown"));
+    }
+    let shutdown = patience(call, false);
+    Ok(Reply::Task(Job::vm("qmreboot", call.node(), call.vmid(), Work::Reboot(shutdown))))
+}
+
+pub(super) fn suspend_call(call: &mut Call) -> Result<Reply, Failure> {
+    refused_flags(call)?;
+    running(call)?;
+    Ok(Reply::Task(Job::vm("qmpause", call.node(), call.vmid(), Work::Suspend)))
+}
+
+pub(super) fn resume_call(call: &mut Call) -> Result<Reply, Failure> {
+    refused_flags(call)?;
+    running(call)?;
+    Ok(Reply::Task(Job::vm("qmresume", call.node(), call.vmid(), Work::Resume)))
+}
+
+pub(super) fn pause(world: &mut World, vmid: u32, paused: bool) -> Result<(), String> {
+    let vm = world.pve.vms.get_mut(&vmid).ok_or_else(|| format!("VM {vmid} not running"))?;
+    vm.paused = paused;
+    Ok(())
+}
+
+/// A stop never asks the guest. Stopping a stopped VM is well.
+pub(super) fn stop(world: &mut World, node: &str, vmid: u32) -> Result<(), String> {
+    if world.pve.vm_on(node, vmid).is_none() {
+        return Err(not_found(node, vmid));
+    }
+    if hypervisor::is_running(world, vmid) {
+        hypervisor::power_off(world, vmid);
+    }
+    after_stop(world, vmid);
+    Ok(())
+}
+
+fn after_stop(world: &mut World, vmid: u32) {
+    if let Some(vm) = world.pve.vms.get_mut(&vmid) {
+        vm.paused = false;
+        vm.started = None;
+        vm.apply_pending();
+    }
+}
+
+/// `overrule-shutdown`: aborts the shutdown tasks of this VM that the caller may abort.
+pub(super) async fn overrule(shared: &Shared, order: &Order, job: &Job) {
+    let mut aborted = Vec::new();
+    {
+        let world = shared.lock();
+        let open = world.pve.tasks.all.iter().filter(|task| {
+            task.end.is_none() && task.kind == "qmshutdown" && task.id == job.id && task.node == job.node
+        });
+        for task in open {
+            task.abort.notify_waiters();
+            aborted.push(task.upid.clone());
+        }
+    }
+    if aborted.is_empty() {
+        return;
+    }
+    let ended = || {
+        let world = shared.lock();
+        aborted.iter().all(|upid| world.pve.tasks.get(upid).is_none_or(|task| task.end.is_some()))
+    };
+    work::until(shared, GRACE, ended).await;
+    shared.lock().pve.tasks.log(&order.upid, format!("overruled qmshutdown tasks: {}", aborted.join(", ")));
+}
+
+/// Asks the guest and waits until it is off.
+pub(super) async fn shutdown(
+    shared: &Shared,
+    order: &Order,
+    job: &Job,
+    shutdown: &Shutdown,
+    clock: Clock,
+) -> Result<(), String> {
+    let vmid = job.vmid.unwrap_or(0);
+    {
+        let mut world = shared.lock();
+        if world.pve.vm_on(&job.node, vmid).is_none() {
+            return Err(not_found(&job.node, vmid));
+        }
+        if !hypervisor::is_running(&world, vmid) {
+            after_stop(&mut world, vmid);
+            return Ok(());
+        }
+        if shutdown.agent && hypervisor::agent(&world, vmid, "ping").is_none() {
+            let why = format!("VM {vmid} qga command 'guest-ping' failed - got timeout");
+            world.pve.tasks.log(&order.upid, format!("QEMU Guest Agent is not running - {why}"));
+        }
+        hypervisor::press_power_button(&mut world, vmid);
+    }
+    shared.wake();
+    let off = || !hypervisor::is_running(&shared.lock(), vmid);
+    let limit = match clock {
+        Clock::Instant => GRACE,
+        Clock::Realistic { .. } => clock.span(Duration::from_secs(shutdown.timeout)),
+    };
+    let ended = work::until(shared, limit, off).await;
+    let mut world = shared.lock();
+    if !ended {
+        if !shutdown.force {
+            return Err("VM quit/powerdown failed - got timeout".into());
+        }
+        world.pve.tasks.log(&order.upid, "VM still running - terminating now with SIGTERM");
+        hypervisor::power_off(&mut world, vmid);
+    }
+    after_stop(&mut world, vmid);
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Recorded answers, played against the face.

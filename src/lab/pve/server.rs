@@ -1,0 +1,416 @@
+//! One request from head to answer, in the order in which Proxmox does it.
+//!
+//! Authentication, path and method, permission, proxying, parameters, handler:
+//! so a 403 can hide a 400, and a path variable is used for the permission
+//! before it is verified (pve-http-server, PVE::HTTPServer, PVE::RESTHandler).
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING,
+};
+use http_body_util::{BodyExt, Full};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use super::answer::{self, Envelope, Failure, Reply};
+use super::auth::{self, Identity};
+use super::body;
+use super::call::Call;
+use super::routes::{self, Route};
+use super::upload;
+use super::verify::{self, Errors, Raw};
+use super::work::{self, Order, Work};
+use super::{acl, agent, config_lock, content, dispatch, download};
+use crate::lab::clock::Clock;
+use crate::lab::faults::{Effect, Face};
+use crate::lab::http::{self as server, Hangup, Peer, Request, Response};
+use crate::lab::world::Shared;
+
+/// pve-http-server 6.0: what a form may weigh.
+const FORM_LIMIT: usize = 512 * 1024;
+/// What a lab holds in memory of one upload.
+const UPLOAD_LIMIT: usize = 256 << 20;
+/// How long a refused caller waits for the news.
+const PENALTY: Duration = Duration::from_secs(3);
+
+/// A request whose head was understood.
+struct Asked {
+    method: String,
+    /// Decoded, without prefix and format, as messages show it.
+    path: String,
+    envelope: Envelope,
+    query: Raw,
+    who: Result<Identity, &'static str>,
+    route: Option<Route>,
+    multipart: Option<String>,
+}
+
+/// What the body held.
+struct Sent {
+    raw: Raw,
+    file: Option<Bytes>,
+}
+
+pub(super) async fn handle(shared: Shared, request: Request, _peer: Arc<Peer>) -> Result<Response, Hangup> {
+    let gzip = request
+        .headers()
+        .get(ACCEPT_ENCODING)
+        .is_some_and(|value| value.to_str().is_ok_and(|value| value.contains("gzip")));
+    let response = serve(&shared, request).await?;
+    Ok(if gzip { compress(response).await } else { response })
+}
+
+async fn serve(shared: &Shared, request: Request) -> Result<Response, Hangup> {
+    let asked = match head(shared, &request) {
+        Ok(asked) => asked,
+        Err(response) => return Ok(*response),
+    };
+    let world_call = asked.route.as_ref().is_some_and(|route| route.endpoint.world);
+    if let (Err(_), false) = (&asked.who, world_call) {
+        // Not a byte of the body is read for a stranger.
+        return observed(shared, &asked, Ok(Sent { raw: Raw::new(), file: None })).await;
+    }
+    if let (Some(_), Ok(who)) = (&asked.multipart, &asked.who)
+        && let Err(failure) = upload_permitted(shared, &asked, who)
+    {
+        let clock = shared.lock().site.clock;
+        work::pause(clock.span(PENALTY)).await;
+        return Ok(answer::bare(failure.status, failure.message.trim_end()));
+    }
+    let sent = match read(&asked, request).await {
+        Ok(sent) => Ok(sent),
+        Err(Unread::Answer(response)) => Err(response),
+        Err(Unread::Hangup) => {
+            let clock = shared.lock().site.clock;
+            work::pause(clock.span(Duration::from_secs(5))).await;
+            return Err(Hangup);
+        }
+    };
+    observed(shared, &asked, sent).await
+}
+
+/// Everything that the head alone decides.
+fn head(shared: &Shared, request: &Request) -> Result<Asked, Box<Response>> {
+    let refuse = |status: u16, text: String| Err(Box::new(answer::plain(status, &text)));
+    let method = request.method().as_str().to_owned();
+    if !["GET", "POST", "PUT", "DELETE"].contains(&method.as_str()) {
+        let reason = format!("method '{method}' not available");
+        return Err(Box::new(server::answer(501, &reason, "", "")));
+    }
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    if request.headers().contains_key(TRANSFER_ENCODING) {
+        return refuse(501, "chunked transfer encoding not supported".into());
+    }
+    let length: usize = text(CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0);
+    if length > 0 && (method == "GET" || method == "DELETE") {
+        return refuse(501, format!("Unexpected content for method '{method}'"));
+    }
+    let full = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
+    let Some(rest) = full.strip_prefix("/api2/") else {
+        let text = format!("no such file '{full}'");
+        return Err(Box::new(server::answer(500, &text, "", format!("{text}\n"))));
+    };
+    let (format, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
+    let path = format!("/{}", segments.join("/"));
+    let envelope = match format {
+        "json" => Envelope::Json,
+        "extjs" => Envelope::ExtJs,
+        _ => return refuse(501, format!("no formatter for uri {path}, {format}")),
+    };
+    let world = shared.lock();
+    let route = routes::find(world.pve.release.schema(), &method, &path);
+    let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let who = auth::authenticate(&world.site, authorization, super::now());
+    let upload = route.as_ref().is_some_and(|route| route.endpoint.path.ends_with("/upload"));
+    let multipart = text(CONTENT_TYPE).filter(|_| upload).and_then(upload::boundary).map(str::to_owned);
+    let query = body::form(request.uri().query().unwrap_or_default().as_bytes());
+    Ok(Asked { method, path, envelope, query, who, route, multipart })
+}
+
+/// Uploads are refused before their body is read.
+fn upload_permitted(shared: &Shared, asked: &Asked, who: &Identity) -> Result<(), Failure> {
+    let Some(route) = &asked.route else { return Ok(()) };
+    let storage = route.variables.get("storage").map_or("", String::as_str);
+    acl::require(&shared.lock(), who, &format!("/storage/{storage}"), &["Datastore.AllocateTemplate"])
+}
+
+enum Unread {
+    Answer(Box<Response>),
+    Hangup,
+}
+
+/// Reads and decodes the body.
+async fn read(asked: &Asked, request: Request) -> Result<Sent, Unread> {
+    let refuse = |status: u16, text: &str| Err(Unread::Answer(Box::new(answer::plain(status, text))));
+    if asked.method == "GET" || asked.method == "DELETE" {
+        return Ok(Sent { raw: Raw::new(), file: None });
+    }
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let kind = text(CONTENT_TYPE);
+    let length: usize = text(CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0);
+    let upload = asked.route.as_ref().is_some_and(|route| route.endpoint.path.ends_with("/upload"));
+    if let Some(boundary) = &asked.multipart {
+        let body = server::body(request.into_body(), UPLOAD_LIMIT).await.ok_or(Unread::Hangup)?;
+        return match upload::parse(&body, boundary) {
+            Ok(parts) => Ok(Sent { raw: parts.fields, file: Some(parts.file) }),
+            Err(upload::Broken::BadRequest) => {
+                Err(Unread::Answer(Box::new(server::answer(400, "Bad Request", "", ""))))
+            }
+            Err(upload::Broken::Died(text)) => Err(Unread::Answer(Box::new(answer::plain(500, &text)))),
+        };
+    }
+    if upload && length > 0 {
+        return Err(Unread::Hangup);
+    }
+    let json = kind.as_deref().is_some_and(|kind| kind.starts_with("application/json"));
+    let form = kind.as_deref().is_none_or(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    if !json && !form && length > 0 {
+        let kind = kind.unwrap_or_default();
+        return refuse(506, &format!("upload 'Content-Type '{kind}' not implemented"));
+    }
+    if length > FORM_LIMIT {
+        return refuse(501, "for data too large");
+    }
+    let body = server::body(request.into_body(), FORM_LIMIT).await.ok_or(Unread::Hangup)?;
+    if json && !body.is_empty() {
+        return match body::json(&body) {
+            Ok(raw) => Ok(Sent { raw, file: None }),
+            Err(body::Unreadable(status, text)) => refuse(status, &text),
+        };
+    }
+    Ok(Sent { raw: body::form(&body), file: None })
+}
+
+/// Reports the call to the script, and does what the script says.
+async fn observed(shared: &Shared, asked: &Asked, sent: Result<Sent, Box<Response>>) -> Result<Response, Hangup> {
+    let name = format!("{} {}", asked.method, asked.route.as_ref().map_or(&asked.path, |route| &route.endpoint.path));
+    let subject = subject(asked, sent.as_ref().ok());
+    let effect = shared.lock().faults.observe(Face::Pve, &name, &subject);
+    let spoiled = match effect {
+        None => None,
+        Some(Effect::Refuse { code, text }) => {
+            return Ok(asked.envelope.failure(&Failure::with(code, text)));
+        }
+        Some(Effect::LoseRequest) => return Err(Hangup),
+        Some(Effect::Silent) => std::future::pending().await,
+        Some(Effect::Delay { millis }) => {
+            work::pause(Duration::from_millis(millis)).await;
+            None
+        }
+        Some(Effect::LoseReply) => {
+            drop(proceed(shared, asked, sent, None).await?);
+            return Err(Hangup);
+        }
+        Some(Effect::ActThenFail { code, text }) => Some((code, text)),
+    };
+    let Some((code, text)) = spoiled else { return proceed(shared, asked, sent, None).await };
+    let task = asked.route.as_ref().is_some_and(|route| route.endpoint.method != "GET");
+    let response = proceed(shared, asked, sent, Some(text.clone())).await?;
+    // A call that started a task has answered with its UPID, and the task tells; any other tells itself.
+    let started = task && response.extensions().get::<Started>().is_some();
+    if started { Ok(response) } else { Ok(asked.envelope.failure(&Failure::with(code, text))) }
+}
+
+/// Marks the answer of a call that started a task.
+#[derive(Clone, Copy)]
+struct Started;
+
+/// What the call is about, for the script.
+fn subject(asked: &Asked, sent: Option<&Sent>) -> String {
+    let variable = |name: &str| asked.route.as_ref().and_then(|route| route.variables.get(name)).cloned();
+    let given =
+        |name: &str| sent.and_then(|sent| sent.raw.get(name)).or_else(|| asked.query.get(name)).map(verify::plain);
+    let of_task = variable("upid").map(|upid| upid.split(':').nth(6).unwrap_or_default().to_owned());
+    let file = given("filename").map(|name| content::normalise(&name));
+    let found = variable("vmid").or_else(|| variable("volume")).or(of_task).or_else(|| given("vmid")).or(file);
+    found.unwrap_or_default()
+}
+
+async fn proceed(
+    shared: &Shared,
+    asked: &Asked,
+    sent: Result<Sent, Box<Response>>,
+    spoiled: Option<String>,
+) -> Result<Response, Hangup> {
+    let clock = shared.lock().site.clock;
+    let world_call = asked.route.as_ref().is_some_and(|route| route.endpoint.world);
+    let nobody = Identity { user: String::new(), token: None, separate: false };
+    let who = match &asked.who {
+        Ok(who) => who.clone(),
+        Err(_) if world_call => nobody,
+        Err(reason) => {
+            work::pause(clock.span(PENALTY)).await;
+            return Ok(answer::bare(401, reason));
+        }
+    };
+    let sent = match sent {
+        Ok(sent) => sent,
+        Err(response) => return Ok(*response),
+    };
+    match call(shared, asked, &who, sent, spoiled, clock).await {
+        Ok(response) => Ok(response),
+        Err(Refusal::Bare(status, reason)) => Ok(answer::bare(status, &reason)),
+        Err(Refusal::Failure(failure)) => {
+            if failure.status == 401 || failure.message.trim_end() == agent::NOT_RUNNING {
+                work::pause(clock.span(PENALTY)).await;
+            }
+            Ok(asked.envelope.failure(&failure))
+        }
+    }
+}
+
+enum Refusal {
+    Failure(Failure),
+    /// An answer of the proxy: no body, no length.
+    Bare(u16, String),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+async fn call(
+    shared: &Shared,
+    asked: &Asked,
+    who: &Identity,
+    sent: Sent,
+    spoiled: Option<String>,
+    clock: Clock,
+) -> Result<Response, Refusal> {
+    let Some(route) = &asked.route else {
+        let message = format!("Method '{} {}' not implemented", asked.method, asked.path);
+        return Err(Failure { status: 501, message, errors: Errors::new() }.into());
+    };
+    let endpoint = route.endpoint;
+    let mut raw = sent.raw;
+    raw.extend(asked.query.clone());
+    if let Some(check) = &endpoint.check {
+        let lookup = |name: &str| route.variables.get(name).cloned().or_else(|| raw.get(name).map(verify::plain));
+        acl::check(&shared.lock(), who, check, &lookup)?;
+    }
+    if !endpoint.token && who.token.is_some() {
+        let text = format!("(URI '{}' not available with API token, need proper ticket.\n)", asked.path);
+        return Err(Failure::with(403, format!("Permission check failed {text}")).into());
+    }
+    proxied(shared, route)?;
+    let params = verified(shared, route, raw)?;
+    if config_lock::needed(endpoint) {
+        config_lock::wait(shared, &params, clock).await?;
+    }
+    if endpoint.path.ends_with("/query-url-metadata") {
+        let query = {
+            let mut world = shared.lock();
+            download::query(&Call { world: &mut world, who, params, now: super::now() })
+        };
+        let data = download::metadata(&query).await?;
+        return Ok(asked.envelope.success(data, None));
+    }
+    let reply = {
+        let mut world = shared.lock();
+        let mut call = Call { world: &mut world, who, params, now: super::now() };
+        match sent.file {
+            Some(file) => content::upload(&mut call, file)?,
+            None => dispatch::run(&mut call, &endpoint.method, &endpoint.path)?,
+        }
+    };
+    match reply {
+        Reply::Data(data) => Ok(asked.envelope.success(data, None)),
+        // pve-http-server leaves a total of zero out.
+        Reply::Paged { data, total } => Ok(asked.envelope.success(data, Some(total).filter(|total| *total > 0))),
+        Reply::Text(text) => Ok(answer::download(text)),
+        Reply::Task(job) => {
+            let data = start(shared, who, *job, spoiled, clock).await?;
+            let mut response = asked.envelope.success(data, None);
+            response.extensions_mut().insert(Started);
+            Ok(response)
+        }
+    }
+}
+
+/// The node of the path must be known by exactly its name.
+fn proxied(shared: &Shared, route: &Route) -> Result<(), Refusal> {
+    let Some(node) = route.variables.get("node") else { return Ok(()) };
+    let world = shared.lock();
+    if world.site.nodes.iter().any(|known| known.name == *node) {
+        return Ok(());
+    }
+    if world.site.nodes.iter().any(|known| known.name.eq_ignore_ascii_case(node)) {
+        return Err(Refusal::Bare(596, "error:0A000086:SSL routines::certificate verify failed".into()));
+    }
+    let why = format!("failed to get address info for: {node}: Temporary failure in name resolution");
+    Err(Failure::die(format!("hostname lookup '{node}' failed - {why}")).into())
+}
+
+fn verified(shared: &Shared, route: &Route, mut raw: Raw) -> Result<verify::Params, Failure> {
+    for (name, value) in &route.variables {
+        if let Some(given) = raw.get(name).filter(|given| verify::plain(given) != *value) {
+            drop(given.clone());
+            let text = "duplicate parameter (already defined in URI) with conflicting values!";
+            return Err(Failure::param(name, text));
+        }
+        raw.insert(name.clone(), Value::String(value.clone()));
+    }
+    let schema = shared.lock().pve.release.schema();
+    verify::parameters(schema, &route.endpoint.params, &raw).map_err(Failure::params)
+}
+
+/// Starts a worker and decides what the call answers.
+async fn start(
+    shared: &Shared,
+    who: &Identity,
+    mut job: work::Job,
+    spoiled: Option<String>,
+    clock: Clock,
+) -> Result<Value, Failure> {
+    let upid = {
+        let mut world = shared.lock();
+        let upid = world.pve.tasks.begin(&job.node, job.kind, &job.id, &who.id(), super::now());
+        // The id is taken from this moment, and so is its lock file.
+        if let (Work::Create(_), Some(vm)) = (&job.work, job.vmid.and_then(|vmid| world.pve.vms.get_mut(&vmid))) {
+            vm.holder = Some(upid.clone());
+        }
+        upid
+    };
+    let (answer, patience, prompt) = (job.answer.take(), job.patience, work::is_prompt(&job.work));
+    let running = work::spawn(shared.clone(), Order { upid: upid.clone(), who: who.clone(), spoiled }, job);
+    if prompt && clock == Clock::Instant {
+        drop(running.await);
+    }
+    let ended = || shared.lock().pve.tasks.get(&upid).and_then(|task| task.end.clone()).map(|(_, status)| status);
+    if let Some(seconds) = patience
+        && work::until(shared, clock.span(Duration::from_secs(seconds)), || ended().is_some()).await
+    {
+        return match ended() {
+            Some(status) if status != "OK" && !status.starts_with("WARNINGS") => Err(Failure::die(status)),
+            _ => Ok(Value::Null),
+        };
+    }
+    Ok(answer.map_or_else(|| upid.as_str().into(), |answer| answer(&upid)))
+}
+
+/// Bodies over 1 KiB are compressed for those who accept it.
+async fn compress(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Ok(body) = body.collect().await;
+    let body = body.to_bytes();
+    if body.len() <= 1024 || parts.headers.contains_key(CONTENT_ENCODING) {
+        return Response::from_parts(parts, Full::new(body));
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    match encoder.write_all(&body).and_then(|()| encoder.finish()) {
+        Ok(packed) => {
+            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            Response::from_parts(parts, Full::new(packed.into()))
+        }
+        Err(_) => Response::from_parts(parts, Full::new(body)),
+    }
+}

@@ -1,0 +1,191 @@
+//! Starting a VM: what can go wrong on the node, and the hardware that its guest sees.
+
+use base64::Engine;
+
+use super::call::no_config;
+use super::drive;
+use super::hypervisor;
+use super::property::{self, Properties};
+use super::schema::Schema;
+use super::vm::Vm;
+use super::volume;
+use crate::lab::hardware::{Drive, Firmware, Hardware, Medium, Nic};
+use crate::lab::world::World;
+
+/// Enough of a file to read a lab image's header.
+const HEAD: usize = 4096;
+
+/// The worker of `qmstart`.
+pub(super) fn work(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(), String> {
+    let vm = world.pve.vms.get_mut(&vmid).filter(|vm| vm.node == node).ok_or_else(|| no_config(node, vmid))?;
+    vm.check_lock()?;
+    if hypervisor::is_running(world, vmid) {
+        return Err(format!("VM {vmid} already running"));
+    }
+    if let Some(vm) = world.pve.vms.get_mut(&vmid) {
+        vm.apply_pending();
+    }
+    let (warnings, log) = checked(world, upid, node, vmid)?;
+    for line in log {
+        world.pve.tasks.log(upid, line);
+    }
+    for line in warnings {
+        world.pve.tasks.warn(upid, &line);
+    }
+    let Some(hardware) = hardware(world, vmid) else { return Err(no_config(node, vmid)) };
+    hypervisor::power_on(world, hardware)?;
+    let pid = world.pve.next_pid();
+    if let Some(vm) = world.pve.vms.get_mut(&vmid) {
+        vm.paused = false;
+        vm.started = Some(std::time::Instant::now());
+        vm.pid = pid;
+    }
+    Ok(())
+}
+
+/// What the node refuses, what it warns about, and what it says.
+fn checked(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(Vec<String>, Vec<String>), String> {
+    let schema = world.pve.release.schema();
+    let Some(vm) = world.pve.vms.get(&vmid) else { return Err(no_config(node, vmid)) };
+    let (mut warnings, mut log) = (Vec::new(), Vec::new());
+    let cpus = world.site.nodes.iter().find(|known| known.name == node).map_or(1, |node| u64::from(node.cpus));
+    if vm.number("sockets", 1) * vm.number("cores", 1) > cpus {
+        return Err(format!("MAX {cpus} vcpus allowed per VM on this node"));
+    }
+    for (option, text) in vm.config.iter().filter(|(option, _)| drive::is_name(option)) {
+        let drive = drive::parse(schema, option, text).unwrap_or_default();
+        let file = drive.get("file").map_or("", String::as_str);
+        if let drive::Source::Volume(volid) = drive::source(file) {
+            let place = volume::place(&world.site, node, volid);
+            if place.is_none_or(|place| !world.pve.volumes.contains_key(&place)) {
+                return Err(format!("volume '{volid}' does not exist"));
+            }
+        }
+        if drive::is_cloudinit(file) {
+            log.push("generating cloud-init ISO".to_owned());
+        }
+        let single = vm.config.get("scsihw").is_some_and(|text| text == "virtio-scsi-single");
+        if drive.get("iothread").is_some_and(|flag| flag == "1") && drive::indexed(option, "scsi") && !single {
+            let text = "iothread is only valid with virtio disk or virtio-scsi-single controller, ignoring";
+            warnings.push(text.to_owned());
+        }
+    }
+    if vm.config.get("bios").is_some_and(|bios| bios == "ovmf") && !vm.config.contains_key("efidisk0") {
+        warnings.push("no efidisk configured! Using temporary efivars disk.".to_owned());
+    }
+    let bridges: Vec<String> = nets(schema, vm).filter_map(|(_, net)| net.get("bridge").cloned()).collect();
+    for (index, bridge) in bridges.iter().enumerate() {
+        let up = world.site.bridges.iter().any(|known| known.name == *bridge && known.active);
+        if up {
+            continue;
+        }
+        let missing = format!("bridge '{bridge}' does not exist");
+        if world.pve.release.nine() {
+            return Err(missing);
+        }
+        // qemu-server 8.4 lets the hypervisor run its network script and fail.
+        let script = "/usr/libexec/qemu-server/pve-bridge";
+        world.pve.tasks.log(upid, missing);
+        let tap = format!("type=tap,id=net{index},ifname=tap{vmid}i{index},script={script},downscript={script}down");
+        world.pve.tasks.log(upid, format!("kvm: -netdev {tap}: network script {script} failed with status 512"));
+        return Err("start failed: QEMU exited with code 1".into());
+    }
+    Ok((warnings, log))
+}
+
+/// Network cards by index.
+fn nets<'a>(schema: &'a Schema, vm: &'a Vm) -> impl Iterator<Item = (u32, Properties)> + 'a {
+    (0..32).filter_map(move |index| {
+        let option = format!("net{index}");
+        let net = property::split(drive::members(schema, &option)?, vm.config.get(&option)?).ok()?;
+        Some((index, net))
+    })
+}
+
+/// The machine as the configuration describes it.
+pub(super) fn hardware(world: &World, vmid: u32) -> Option<Hardware> {
+    let schema = world.pve.release.schema();
+    let vm = world.pve.vms.get(&vmid)?;
+    let smbios = option(schema, vm, "smbios1");
+    let decode = |text: &String| {
+        if smbios.get("base64").is_some_and(|flag| flag == "1") {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+            return String::from_utf8(bytes).ok();
+        }
+        Some(text.clone())
+    };
+    let cpu = option(schema, vm, "cpu").get("cputype").cloned();
+    let boot = option(schema, vm, "boot").get("order").cloned().unwrap_or_default();
+    let drives = drive::names().filter(|name| name != "efidisk0" && name != "tpmstate0");
+    Some(Hardware {
+        vmid,
+        name: vm.name(vmid),
+        node: vm.node.clone(),
+        uuid: smbios.get("uuid").and_then(|uuid| uuid.parse().ok()),
+        serial: smbios.get("serial").and_then(decode),
+        firmware: firmware(schema, vm),
+        cpu: cpu.unwrap_or_else(|| "kvm64".to_owned()),
+        cores: u32::try_from(vm.number("sockets", 1) * vm.number("cores", 1)).unwrap_or(u32::MAX),
+        memory_mib: vm.memory(),
+        nics: nets(schema, vm).filter_map(|(_, net)| nic(&net)).collect(),
+        drives: drives
+            .filter_map(|device| {
+                let text = vm.config.get(&device)?;
+                let medium = medium(world, &vm.node, vmid, &device, text);
+                Some(Drive { device, medium })
+            })
+            .collect(),
+        boot: boot.split(';').filter(|device| !device.is_empty()).map(str::to_owned).collect(),
+        agent: vm.agent(),
+        tpm: vm.config.contains_key("tpmstate0"),
+        serial_console: vm.config.get("serial0").is_some_and(|text| text == "socket"),
+    })
+}
+
+fn option(schema: &Schema, vm: &Vm, name: &str) -> Properties {
+    let text = vm.config.get(name).map_or("", String::as_str);
+    drive::members(schema, name).and_then(|members| property::split(members, text).ok()).unwrap_or_default()
+}
+
+fn firmware(schema: &Schema, vm: &Vm) -> Firmware {
+    if vm.config.get("bios").is_none_or(|bios| bios != "ovmf") {
+        return Firmware::SeaBios;
+    }
+    let efi = option(schema, vm, "efidisk0");
+    let q35 = vm.config.get("machine").is_some_and(|machine| machine.contains("q35"));
+    Firmware::Ovmf {
+        secure_boot_capable: q35 && efi.get("efitype").is_some_and(|kind| kind == "4m"),
+        vars: efi.get("file").cloned(),
+        pre_enrolled: efi.get("pre-enrolled-keys").is_some_and(|flag| flag == "1"),
+    }
+}
+
+fn nic(net: &Properties) -> Option<Nic> {
+    Some(Nic {
+        model: net.get("model").cloned().unwrap_or_default(),
+        mac: net.get("macaddr")?.parse().ok()?,
+        bridge: net.get("bridge").cloned().unwrap_or_default(),
+        vlan: net.get("tag").and_then(|tag| tag.parse().ok()),
+        link_up: net.get("link_down").is_none_or(|flag| flag != "1"),
+    })
+}
+
+/// What is in a drive.
+pub(super) fn medium(world: &World, node: &str, vmid: u32, device: &str, text: &str) -> Medium {
+    let schema = world.pve.release.schema();
+    let Some(drive) = drive::parse(schema, device, text) else { return Medium::Empty };
+    let volid = drive.get("file").cloned().unwrap_or_default();
+    let found = volume::place(&world.site, node, &volid).and_then(|place| world.pve.volumes.get(&place));
+    let Some(found) = found else { return Medium::Empty };
+    if drive::is_cloudinit(&volid) {
+        let head = world.pve.vms.get(&vmid).map_or_else(Vec::new, |vm| super::seed::head(schema, vm));
+        return Medium::Cdrom { volid, head };
+    }
+    let head = found.data[..found.data.len().min(HEAD)].to_vec();
+    if drive::is_cdrom(&drive) {
+        return Medium::Cdrom { volid, head };
+    }
+    let serial =
+        drive.get("serial").map(|text| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned());
+    Medium::Disk { volid, bytes: found.bytes, serial }
+}

@@ -1,0 +1,146 @@
+//! VM configurations: stored text, and how the API shows it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::drive;
+use super::schema::{Kind, Schema};
+
+/// Option to stored text.
+pub type Config = BTreeMap<String, String>;
+
+/// A VM as its node keeps it. Whether it runs is asked of the hypervisor, not kept here.
+#[derive(Clone, Debug, Default)]
+pub struct Vm {
+    pub node: String,
+    /// In canonical form; `lock` is one of the options.
+    pub config: Config,
+    /// Changes that wait for a stop: new text, or `None` for a deletion.
+    pub pending: BTreeMap<String, Option<String>>,
+    pub(super) paused: bool,
+    /// The UPID of the worker that holds the VM's lock file.
+    pub(super) holder: Option<String>,
+    pub(super) started: Option<Instant>,
+    pub(super) pid: u32,
+}
+
+impl Vm {
+    /// The configuration with pending changes applied.
+    pub fn effective(&self) -> Config {
+        let mut config = self.config.clone();
+        for (option, change) in &self.pending {
+            match change {
+                Some(text) => config.insert(option.clone(), text.clone()),
+                None => config.remove(option),
+            };
+        }
+        config
+    }
+
+    /// SHA-1 of the configuration file, pending section included.
+    pub fn digest(&self) -> String {
+        let mut text = String::new();
+        for (option, value) in &self.config {
+            text.push_str(&format!("{option}: {value}\n"));
+        }
+        if !self.pending.is_empty() {
+            text.push_str("\n[PENDING]\n");
+            for (option, change) in &self.pending {
+                text.push_str(&format!("{option}: {}\n", change.as_deref().unwrap_or("delete")));
+            }
+        }
+        hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
+    }
+
+    /// `GET config`.
+    pub(super) fn shown(&self, schema: &Schema, current: bool) -> Value {
+        let config = if current { self.config.clone() } else { self.effective() };
+        let mut shown: serde_json::Map<String, Value> =
+            config.iter().map(|(option, text)| (option.clone(), typed(schema, option, text))).collect();
+        shown.insert("digest".into(), self.digest().into());
+        Value::Object(shown)
+    }
+
+    /// `GET pending`.
+    pub(super) fn shown_pending(&self, schema: &Schema) -> Value {
+        let mut rows = vec![json!({ "key": "digest", "value": self.digest() })];
+        for (option, text) in &self.config {
+            let mut row = json!({ "key": option, "value": typed(schema, option, text) });
+            match self.pending.get(option) {
+                Some(Some(text)) => row["pending"] = typed(schema, option, text),
+                Some(None) => row["delete"] = 1.into(),
+                None => {}
+            }
+            rows.push(row);
+        }
+        for (option, change) in &self.pending {
+            if let Some(text) = change.as_ref().filter(|_| !self.config.contains_key(option)) {
+                rows.push(json!({ "key": option, "pending": typed(schema, option, text) }));
+            }
+        }
+        rows.into()
+    }
+
+    /// Pending changes become the configuration, as when a VM stops.
+    pub(super) fn apply_pending(&mut self) {
+        self.config = self.effective();
+        self.pending.clear();
+    }
+
+    pub(super) fn name(&self, vmid: u32) -> String {
+        self.config.get("name").cloned().unwrap_or_else(|| format!("VM {vmid}"))
+    }
+
+    /// A whole-number option, or its default.
+    pub(super) fn number(&self, option: &str, default: u64) -> u64 {
+        self.config.get(option).and_then(|text| text.parse().ok()).unwrap_or(default)
+    }
+
+    /// MiB.
+    pub(super) fn memory(&self) -> u64 {
+        let text = self.config.get("memory").map(|text| text.trim_start_matches("current="));
+        text.and_then(|text| text.parse().ok()).unwrap_or(512)
+    }
+
+    /// The agent's channel is configured.
+    pub(super) fn agent(&self) -> bool {
+        let text = self.config.get("agent").map_or("", String::as_str);
+        text.split(',').any(|part| matches!(part, "1" | "enabled=1" | "on" | "yes" | "true"))
+    }
+
+    pub(super) fn protected(&self) -> bool {
+        self.config.get("protection").is_some_and(|text| text == "1")
+    }
+
+    /// `VM is locked (create)`, if it is.
+    pub(super) fn check_lock(&self) -> Result<(), String> {
+        match self.config.get("lock") {
+            Some(lock) => Err(format!("VM is locked ({lock})")),
+            None => Ok(()),
+        }
+    }
+
+    /// Every volume that the configuration names, with the option that names it. Media of CD-ROM drives are not the
+    /// VM's own, except for its cloud-init image.
+    pub(super) fn volumes(&self, schema: &Schema) -> Vec<(String, String)> {
+        let named = |(option, text): (&String, &String)| {
+            let drive = drive::parse(schema, option, text)?;
+            let file = drive.get("file")?;
+            (file.contains(':') && (!drive::is_cdrom(&drive) || drive::is_cloudinit(file)))
+                .then(|| (option.clone(), file.clone()))
+        };
+        self.config.iter().filter_map(named).collect()
+    }
+}
+
+/// Scalars as the real parser types them: whole numbers and booleans are numbers, everything else is text.
+fn typed(schema: &Schema, option: &str, text: &str) -> Value {
+    let params = schema.endpoint("PUT", "/nodes/{node}/qemu/{vmid}/config").map(|endpoint| &endpoint.params);
+    let kind = params.and_then(|params| schema.parameter(params, option)).and_then(|property| property.kind);
+    match kind {
+        Some(Kind::Integer | Kind::Boolean) => text.parse::<i64>().map_or_else(|_| text.into(), Value::from),
+        _ => text.into(),
+    }
+}
