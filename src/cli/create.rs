@@ -72,7 +72,7 @@ pub async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<(), Fai
     let end = engine.run(signals.first()).await?;
     let (failure, code) = match end {
         End::Committed => {
-            let inventory = engine.inventory();
+            let inventory = engine.into_journal().state().inventory.clone();
             let timeline = reporter.finish();
             let mut summary = Summary::new(&profile.name, &inventory, &timeline);
             if let Some((_, kube, talos)) = &inventory.access {
@@ -90,6 +90,7 @@ pub async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<(), Fai
         }
     };
     if args.keep && code != Code::Interrupted {
+        drop(engine);
         reporter.finish();
         return Err(Failure { code: Code::Kept, ..failure }
             .hint("everything was left as it is, as --keep asks")
@@ -99,13 +100,12 @@ pub async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<(), Fai
     let unwound = tokio::select! {
         unwound = engine.unwind() => unwound?,
         () = signals.next() => {
-            reporter.finish();
             return Err(Failure::new(Code::Left, "interrupted twice: what was made is still there")
                 .hint(format!("run: pvetalos destroy --profile {}", profile.name)));
         }
     };
-    reporter.finish();
     let story = conclude(engine.into_journal(), &unwound)?;
+    reporter.finish();
     connection.after_destroy(global).await;
     Err(match story {
         Some(story) => failure.hint("everything that was made was removed again").hint(story),
@@ -166,8 +166,9 @@ async fn finish_unwinding(
     let listener = |event: &Event| reporter.hear(event);
     let engine = Engine::new(tools, plan, journal, &listener);
     let leftovers = engine.unwind().await?;
+    let story = conclude(engine.into_journal(), &leftovers)?;
     reporter.finish();
-    match conclude(engine.into_journal(), &leftovers)? {
+    match story {
         Some(_) => Ok(()),
         None => {
             let failure = Failure::new(Code::Left, "the earlier run could not be taken away");

@@ -103,7 +103,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Code::Usage as u8 } else { 0 });
         }
     };
-    match cli.color {
+    match cli.global.color {
         Colour::Auto => {}
         chosen => {
             console::set_colors_enabled(chosen == Colour::Always);

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use comfy_table::{ContentArrangement, Table};
 use serde_json::json;
 
 use super::connect::{Connection, Files, Target};
@@ -13,6 +12,7 @@ use crate::engine::{Journal, Last, State};
 use crate::inventory::Role;
 use crate::kube::Api;
 use crate::plan::Plan;
+use crate::report::columns;
 use crate::steps::{Looker, Step};
 use crate::talos::Talos;
 
@@ -67,8 +67,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         }).to_string());
         return Ok(());
     }
-    let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    let mut table = columns();
     table.set_header(["MACHINE", "ROLE", "NODE", "VMID", "VM", "MAC", "ADDRESS"]);
     for row in &rows {
         let cell = |key: &str| row[key].as_str().map_or_else(|| row[key].to_string(), str::to_owned);

@@ -23,7 +23,6 @@ mod journal;
 mod state;
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 

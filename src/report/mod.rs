@@ -27,7 +27,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use account::{Account, Accounts};
-pub use summary::{Place, Summary};
+pub use summary::{Place, Summary, columns};
 pub use terminal::LogWriter;
 pub use timeline::{Span, Timeline};
 

@@ -129,7 +129,7 @@ impl fmt::Display for Summary {
 }
 
 /// A table without lines.
-fn columns() -> Table {
+pub fn columns() -> Table {
     let mut table = Table::new();
     table.load_style(TableStyle::new());
     table

@@ -58,7 +58,8 @@ impl Work for FindAddress {
         };
         let found = found.map_err(|error| {
             let late = matches!(error, DiscoveryError::NotFound { .. });
-            StepError { timed_out: late, ..StepError::marked(attempted, error) }
+            let failure = StepError::marked(attempted, error);
+            if late { failure.late() } else { failure }
         })?;
         Ok(vec![Fact::Address { machine: self.machine.clone(), ip: found.ip }])
     }

@@ -3,7 +3,7 @@
 //! Order: Talos's own generator, then what the profile's fields ask for, then the
 //! user's patches (all, role, machine), so that a patch can override anything.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -74,11 +74,12 @@ pub fn render(spec: &ConfigSpec, bundle: &Bundle, mac: Mac, patches: &[Patch]) -
     };
     let generated = machineconfig::generate(&contract, bundle, spec.role, &input)
         .map_err(|source| RenderError::Generate { machine: machine(), source })?;
+    let dns: Vec<IpAddr> = spec.dns.iter().copied().map(IpAddr::from).collect();
     let mut ours = vec![
         overlay::hostname(&contract, &spec.machine),
-        overlay::static_network(&contract, mac, spec.address, spec.gateway, &spec.dns),
+        overlay::static_network(&contract, mac, spec.address.into(), Some(spec.gateway.into()), &dns),
     ];
-    ours.extend(spec.vip.map(|vip| overlay::vip(&contract, mac, vip)));
+    ours.extend(spec.vip.map(|vip| overlay::vip(&contract, mac, vip.into())));
     if !spec.ntp.is_empty() {
         // Every contract still takes the old form, and no document of ours stands beside it.
         let text = serde_json::json!({ "machine": { "time": { "servers": spec.ntp } } }).to_string();
