@@ -80,6 +80,7 @@ pub struct Lab {
     shared: Shared,
     endpoints: Endpoints,
     driver: JoinHandle<()>,
+    _pve: http::ServerHandle,
     _factory: http::ServerHandle,
     _block: Block,
 }
@@ -96,14 +97,18 @@ impl Lab {
         let (pve_listener, pve_address) = listen(port).await?;
         let (factory_listener, factory_address) = listen(0).await?;
         let ca = SiteCa::new("pvetalos lab");
-        let leaf = ca.leaf(&["localhost".to_owned()], &[Ipv4Addr::LOCALHOST.into()]);
+        let names: Vec<String> = site.factory.hosts.iter().cloned().chain(["localhost".to_owned()]).collect();
+        let leaf = ca.leaf(&names, &[Ipv4Addr::LOCALHOST.into()]);
         let token = token(&mut site);
+        let known =
+            pve::FactoryEndpoint { hosts: site.factory.hosts.clone(), address: factory_address, ca_pem: ca.pem() };
         // Installer references name the factory by the address under which the workstation knows it.
         site.factory.hosts.insert(0, factory_address.to_string());
 
         let shared = Shared::new(site);
-        drop(pve_listener);
+        shared.lock().pve.factory_endpoint = Some(known);
         let factory = factory::serve(&shared, factory_listener, &leaf);
+        let pve = pve::serve(shared.clone(), pve_listener, &ca, &leaf);
         #[expect(clippy::disallowed_methods, reason = "the site lives beside its clients")]
         let driver = tokio::spawn(driver::run(shared.clone(), reach));
         let url = |address: SocketAddr| Url::parse(&format!("https://{address}")).expect("an address makes a URL");
@@ -116,7 +121,7 @@ impl Lab {
             factory: url(factory_address),
             reach,
         };
-        Ok(Self { shared, endpoints, driver, _factory: factory, _block: block })
+        Ok(Self { shared, endpoints, driver, _pve: pve, _factory: factory, _block: block })
     }
 
     pub fn endpoints(&self) -> &Endpoints {

@@ -25,9 +25,33 @@ pub struct World {
 /// The world, for people.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
+    pub guests: Vec<Guest>,
+    /// Volume ids by node; a shared storage's volumes have none.
+    pub volumes: Vec<Volume>,
     pub machines: Vec<MachineSummary>,
+    /// UPIDs of the tasks that run.
+    pub tasks: Vec<String>,
     /// Calls that the faces have answered.
     pub calls: usize,
+}
+
+/// A VM.
+#[derive(Clone, Debug, Serialize)]
+pub struct Guest {
+    pub vmid: u32,
+    pub name: String,
+    pub node: String,
+    pub running: bool,
+    pub tags: String,
+}
+
+/// A volume.
+#[derive(Clone, Debug, Serialize)]
+pub struct Volume {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    pub volid: String,
+    pub bytes: u64,
 }
 
 impl World {
@@ -43,7 +67,27 @@ impl World {
     }
 
     pub fn summary(&self) -> Summary {
-        Summary { machines: self.fleet.summary(), calls: self.faults.log.len() }
+        let option = |vm: &pve::Vm, name: &str| vm.config.get(name).cloned().unwrap_or_default();
+        let guest = |(vmid, vm): (&u32, &pve::Vm)| Guest {
+            vmid: *vmid,
+            name: option(vm, "name"),
+            node: vm.node.clone(),
+            running: self.fleet.is_powered(*vmid),
+            tags: option(vm, "tags"),
+        };
+        let volume = |(place, volume): (&pve::Place, &pve::Volume)| Volume {
+            node: place.node.clone(),
+            volid: format!("{}:{}", place.storage, place.name),
+            bytes: volume.bytes,
+        };
+        let running = self.pve.tasks.all.iter().filter(|task| task.end.is_none());
+        Summary {
+            guests: self.pve.vms.iter().map(guest).collect(),
+            volumes: self.pve.volumes.iter().map(volume).collect(),
+            machines: self.fleet.summary(),
+            tasks: running.map(|task| task.upid.clone()).collect(),
+            calls: self.faults.log.len(),
+        }
     }
 }
 

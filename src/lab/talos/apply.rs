@@ -9,6 +9,7 @@ use super::server::Peer;
 use crate::lab::fleet::applied::Applied;
 use crate::lab::fleet::{Machine, Port, Stage, System, devices};
 use crate::lab::world::World;
+use crate::machineconfig::{Documents, Minor};
 use crate::talos::wire::machine::apply_configuration_request::Mode;
 use crate::talos::wire::machine::{ApplyConfiguration, ApplyConfigurationRequest, ApplyConfigurationResponse};
 
@@ -32,7 +33,7 @@ pub(super) fn apply(
     let mode = Mode::try_from(request.mode).map_err(|_| Status::invalid_argument("unknown apply mode"))?;
     check_mode(mode, maintenance, system)?;
     let old = maintenance && !system.minor.unified_maintenance;
-    let config = read(&request.data).map_err(|error| {
+    let config = read(&request.data, &system.image.version).map_err(|error| {
         if old { Status::unknown(format!("failed to parse config: {error}")) } else { Status::invalid_argument(error) }
     })?;
     if !maintenance && !config.complete {
@@ -91,8 +92,11 @@ fn check_mode(mode: Mode, maintenance: bool, system: &System) -> Result<(), Stat
     }
 }
 
-fn read(data: &[u8]) -> Result<Applied, String> {
+/// Reads as strictly as a machine of this version does.
+fn read(data: &[u8], version: &str) -> Result<Applied, String> {
     let text = std::str::from_utf8(data).map_err(|error| format!("yaml: {error}"))?;
+    let minor = Minor::parse(version).unwrap_or(Minor::NEWEST);
+    Documents::parse_for(text, &minor).map_err(|error| error.to_string())?;
     Applied::parse(text).map_err(|error| error.to_string())
 }
 
@@ -103,14 +107,8 @@ fn invalid(config: &Applied, system: &System) -> Vec<String> {
         return problems;
     }
     let metal = system.image.platform == "metal";
-    match &config.install {
-        None if metal && !system.minor.unattended_install => {
-            problems.push("install instructions are required in \"metal\" mode".to_owned());
-        }
-        Some(install) if install.unattended && !system.minor.unattended_install => {
-            problems.push("\"UnattendedInstallConfig\" \"v1alpha1\": not registered".to_owned());
-        }
-        _ => {}
+    if config.install.is_none() && metal && !system.minor.unattended_install {
+        problems.push("install instructions are required in \"metal\" mode".to_owned());
     }
     if config.machine_ca.cert.is_empty() {
         problems.push("issuing Talos API CA certificate is required (.machine.ca)".to_owned());
