@@ -21,7 +21,7 @@ use crate::steps::{Deadlines, Toolbox, Turns, Vault};
 
 /// Which profile, and whether on the simulated site.
 #[derive(clap::Args, Clone)]
-pub struct Target {
+pub(super) struct Target {
     /// Name of a profile in ./profiles or the config directory, or a path
     #[arg(long, short, value_name = "NAME")]
     pub profile: String,
@@ -32,7 +32,7 @@ pub struct Target {
 
 /// Where the contexts go.
 #[derive(clap::Args, Clone, Default)]
-pub struct Files {
+pub(super) struct Files {
     /// Merge the Kubernetes context into this file [default: $KUBECONFIG or ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -43,18 +43,18 @@ pub struct Files {
 
 impl Target {
     /// Loads the profile.
-    pub fn load(&self) -> Result<Profile, Failure> {
+    pub(super) fn load(&self) -> Result<Profile, Failure> {
         Ok(profile::load(&self.profile, &super::profile_dirs())?)
     }
 
     /// The same target, from what a journal remembers.
-    pub fn remembered(origin: &Origin) -> Self {
+    pub(super) fn remembered(origin: &Origin) -> Self {
         Self { profile: origin.profile.display().to_string(), lab: origin.lab }
     }
 }
 
 /// Open connections to a site.
-pub struct Connection {
+pub(super) struct Connection {
     pub pve: Pve,
     pub factory: Factory,
     pub reach: Reach,
@@ -65,7 +65,7 @@ pub struct Connection {
 
 impl Connection {
     /// Connects to the site of `profile`. `start_lab` says what becomes of a lab that is not running.
-    pub async fn open(
+    pub(super) async fn open(
         global: &Global,
         profile: &Profile,
         lab: bool,
@@ -94,7 +94,7 @@ impl Connection {
     }
 
     /// Everything that steps work with.
-    pub fn toolbox(
+    pub(super) fn toolbox(
         &self,
         profile: &Profile,
         mark: Mark,
@@ -151,7 +151,7 @@ fn default_talosconfig() -> Option<PathBuf> {
 }
 
 /// The provider that a profile's reference means.
-pub fn provider(reference: &SecretRef) -> Provider {
+pub(super) fn provider(reference: &SecretRef) -> Provider {
     match reference.clone() {
         SecretRef::Pass(entry) => Provider::Pass { entry },
         SecretRef::Keyring(entry) => Provider::Keyring { entry },
@@ -162,20 +162,20 @@ pub fn provider(reference: &SecretRef) -> Provider {
 }
 
 /// Where the secrets bundle is kept: as the profile says, else in the same kind of store as the token, else in a file.
-pub fn vault(profile: &Profile, state_dir: &Path) -> Provider {
+pub(super) fn vault(profile: &Profile, state_dir: &Path) -> Provider {
     let entry = || format!("{}/talos/secrets", profile.name);
     match (&profile.talos.secrets, &profile.proxmox.token) {
         (Some(reference), _) => provider(reference),
         (None, Some(SecretRef::Pass(_))) => Provider::Pass { entry: entry() },
         (None, Some(SecretRef::Keyring(_))) => Provider::Keyring { entry: entry() },
-        (None, Some(SecretRef::Env(_) | SecretRef::File(_) | SecretRef::Command(_)) | None) => Provider::File {
-            path: crate::engine::Journal::directory(state_dir, &profile.name).join("secrets.yaml"),
-        },
+        (None, Some(SecretRef::Env(_) | SecretRef::File(_) | SecretRef::Command(_)) | None) => {
+            Provider::File { path: crate::engine::Journal::directory(state_dir, &profile.name).join("secrets.yaml") }
+        }
     }
 }
 
 /// Reads the token, once a run.
-pub async fn token(profile: &Profile) -> Result<Token, Failure> {
+pub(super) async fn token(profile: &Profile) -> Result<Token, Failure> {
     let Some(reference) = &profile.proxmox.token else {
         return Err(Failure::new(Code::Usage, "the profile names no token (proxmox.token)"));
     };
@@ -220,7 +220,7 @@ fn patches(profile: &Profile) -> Result<BTreeMap<String, Vec<Patch>>, Failure> {
 
 impl Connection {
     /// What is to be done when a cluster is gone: a lab that was started for it goes too.
-    pub async fn after_destroy(&self, global: &Global) {
+    pub(super) async fn after_destroy(&self, global: &Global) {
         if self.lab.is_some() {
             lab::stop_if_implicit(global).await;
         }

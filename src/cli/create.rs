@@ -17,7 +17,7 @@ use crate::report::{LogWriter, Reporter, Summary};
 use crate::steps::Toolbox;
 
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub struct Args {
     dry_run: bool,
 }
 
-pub async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<(), Failure> {
     let profile = args.target.load()?;
     let state_dir = global.state_dir()?;
     if args.dry_run {
@@ -92,9 +92,9 @@ pub async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<(), Fai
     if args.keep && code != Code::Interrupted {
         drop(engine);
         reporter.finish();
-        return Err(Failure { code: Code::Kept, ..failure }
-            .hint("everything was left as it is, as --keep asks")
-            .hint(format!("go on with the same command, or take it away: pvetalos destroy --profile {}", profile.name)));
+        return Err(Failure { code: Code::Kept, ..failure }.hint("everything was left as it is, as --keep asks").hint(
+            format!("go on with the same command, or take it away: pvetalos destroy --profile {}", profile.name),
+        ));
     }
     // A second signal ends the process at once; the journal makes a later `destroy` sufficient.
     let unwound = tokio::select! {
@@ -211,8 +211,7 @@ impl Signals {
     pub(super) fn new() -> Result<Self, Failure> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).map_err(|error| Failure::of(Code::Defect, &error));
-        let kinds =
-            [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
+        let kinds = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
         Ok(Self { kinds })
     }
 

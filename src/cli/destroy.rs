@@ -21,7 +21,7 @@ use crate::steps::mark::{Claim, Mark};
 use crate::steps::{Context, destroy_marked};
 
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The cluster's profile [default: the one cluster that the local state knows]
     #[arg(long, short, value_name = "NAME")]
     profile: Option<String>,
@@ -35,7 +35,7 @@ pub struct Args {
     yes: bool,
 }
 
-pub async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<(), Failure> {
     let state_dir = global.state_dir()?;
     let target = target(args.profile, args.lab, &state_dir)?;
     let profile = target.load()?;
@@ -113,9 +113,12 @@ async fn take_away(
         return Err(audit.failed.into_iter().fold(failure, |failure, text| failure.hint(format!("left: {text}"))));
     }
     if global.is_json() {
-        print(&serde_json::json!({
-            "cluster": name, "state": "destroyed", "by_mark": audit.destroyed, "left_alone": audit.left_alone,
-        }).to_string());
+        print(
+            &serde_json::json!({
+                "cluster": name, "state": "destroyed", "by_mark": audit.destroyed, "left_alone": audit.left_alone,
+            })
+            .to_string(),
+        );
         return Ok(());
     }
     audit.left_alone.iter().for_each(|text| say(&format!("left alone: {text}")));
@@ -199,12 +202,7 @@ async fn claims(
 }
 
 /// Takes the contexts out when no journal tells where they are: from the usual files, by the cluster's name.
-fn remove_access(
-    profile: &Profile,
-    connection: &Connection,
-    state_dir: &Path,
-    files: &Files,
-) -> Result<(), Failure> {
+fn remove_access(profile: &Profile, connection: &Connection, state_dir: &Path, files: &Files) -> Result<(), Failure> {
     let tools = connection.toolbox(profile, Mark::new(&profile.name), state_dir, files)?;
     crate::steps::remove_contexts(&profile.name, tools.kubeconfig.as_deref(), tools.talosconfig.as_deref())
         .map_err(|error| Failure::of(Code::Left, &error))

@@ -50,7 +50,7 @@ impl Failure {
 }
 
 /// The error and its sources, separated by colons.
-pub fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -199,8 +199,9 @@ fn logging(filter: &str, writer: &LogWriter) -> Result<(), Failure> {
     if filter == "off" {
         return Ok(());
     }
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .map_err(|error| Failure::of(Code::Usage, &error).hint("--log takes a filter such as info or pvetalos=debug"))?;
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
+        Failure::of(Code::Usage, &error).hint("--log takes a filter such as info or pvetalos=debug")
+    })?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.clone()).init();
     Ok(())
 }

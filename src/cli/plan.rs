@@ -13,12 +13,12 @@ use crate::steps::mark::Mark;
 use crate::steps::{Step, Toolbox};
 
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     pub target: Target,
 }
 
-pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let profile = args.target.load()?;
     let connection = Connection::open(global, &profile, args.target.lab, WhenAbsent::Embed).await?;
     let (plan, _) = drafted(global, &profile, &connection, &Files::default()).await?;
@@ -31,7 +31,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
 }
 
 /// Surveys the site, drafts the plan, and tries every configuration out; refuses with everything that is wrong.
-pub async fn drafted(
+pub(super) async fn drafted(
     global: &Global,
     profile: &Profile,
     connection: &Connection,
@@ -56,14 +56,7 @@ pub async fn drafted(
         async { survey(profile, &connection.pve, &connection.factory, &connection.reach).await.map_err(Failure::from) };
     let (site, ()) = futures_util::try_join!(reading, preparing)?;
     let secrets = vault(profile, &state_dir).reference();
-    let plan = draft(
-        profile,
-        &site,
-        &connection.factory,
-        connection.pve.quirks(),
-        &secrets,
-        connection.origin.clone(),
-    );
+    let plan = draft(profile, &site, &connection.factory, connection.pve.quirks(), &secrets, connection.origin.clone());
     let mut plan = plan.map_err(|problems| refused(profile, &problems))?;
     let tried = try_out(&plan, &tools).await.map_err(|error| Failure::of(Code::Refused, &error))?;
     plan.outline.notes.extend(tried.map_err(|problems| refused(profile, &problems))?);
@@ -75,12 +68,16 @@ fn refused(profile: &Profile, problems: &[Problem]) -> Failure {
     let count = if problems.len() == 1 { String::from("one thing") } else { format!("{} things", problems.len()) };
     Failure::new(
         Code::Refused,
-        format!("cluster {} cannot be created, {count} to settle first; nothing was created:{}", profile.name, lines.concat()),
+        format!(
+            "cluster {} cannot be created, {count} to settle first; nothing was created:{}",
+            profile.name,
+            lines.concat()
+        ),
     )
 }
 
 /// The plan, for people.
-pub fn show(plan: &Plan) -> String {
+pub(super) fn show(plan: &Plan) -> String {
     let mut text = String::new();
     let outline = &plan.outline;
     let mut line = |text_line: String| writeln!(text, "{text_line}").expect("a string takes everything");

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use super::failure::{Code, Failure};
 
 /// Asks yes or no. Without a terminal nobody can answer: `unattended` says what that means.
-pub fn confirm(question: &str, unattended: bool) -> Result<bool, Failure> {
+pub(super) fn confirm(question: &str, unattended: bool) -> Result<bool, Failure> {
     if !is_interactive() {
         return Ok(unattended);
     }
@@ -17,7 +17,7 @@ pub fn confirm(question: &str, unattended: bool) -> Result<bool, Failure> {
 }
 
 /// Asks for a word to be typed, as the last guard before something is destroyed.
-pub fn confirm_by_name(name: &str, what: &str) -> Result<bool, Failure> {
+pub(super) fn confirm_by_name(name: &str, what: &str) -> Result<bool, Failure> {
     if !is_interactive() {
         return Err(Failure::new(Code::Usage, format!("{what} needs a confirmation, and stdin is no terminal"))
             .hint("pass --yes"));

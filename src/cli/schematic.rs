@@ -6,7 +6,7 @@ use crate::factory::{Asset, Schematic, registry};
 use crate::profile::{Profile, SchematicRef};
 
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// The schematic's id
     Id(Args),
     /// Its canonical text, byte for byte
@@ -16,7 +16,7 @@ pub enum Command {
 }
 
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The profile whose schematic it is
     #[arg(long, short, value_name = "NAME", required_unless_present = "file")]
     profile: Option<String>,
@@ -25,7 +25,7 @@ pub struct Args {
     file: Option<std::path::PathBuf>,
 }
 
-pub fn run(_: &Global, command: Command) -> Result<(), Failure> {
+pub(super) fn run(_: &Global, command: Command) -> Result<(), Failure> {
     match command {
         Command::Id(args) => args.id().map(|id| print(&id)),
         Command::Show(args) => {
@@ -33,7 +33,8 @@ pub fn run(_: &Global, command: Command) -> Result<(), Failure> {
             text.map(|text| print(&text)).map_err(|error| Failure::of(Code::Usage, &error))
         }
         Command::Url(args) => {
-            let profile = args.loaded()?.ok_or_else(|| usage("url needs --profile: it depends on version and flavour"))?;
+            let profile =
+                args.loaded()?.ok_or_else(|| usage("url needs --profile: it depends on version and flavour"))?;
             let asset = Asset {
                 schematic: args.id()?,
                 version: format!("v{}", profile.talos.version),

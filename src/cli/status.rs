@@ -17,14 +17,14 @@ use crate::steps::{Looker, Step};
 use crate::talos::Talos;
 
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The cluster's profile [default: the one cluster that the local state knows]
     #[arg(long, short, value_name = "NAME")]
     profile: Option<String>,
 }
 
 /// The one cluster that the state directory knows, as a target; several or none is an error that lists them.
-pub fn only_cluster(state_dir: &Path) -> Result<Target, Failure> {
+pub(super) fn only_cluster(state_dir: &Path) -> Result<Target, Failure> {
     let clusters = Journal::clusters(state_dir);
     match clusters.as_slice() {
         [one] => match Journal::read(state_dir, one)? {
@@ -37,7 +37,7 @@ pub fn only_cluster(state_dir: &Path) -> Result<Target, Failure> {
     }
 }
 
-pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let state_dir = global.state_dir()?;
     let target = match args.profile {
         Some(profile) => Target { profile, lab: false },
@@ -46,8 +46,9 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let profile = target.load()?;
     let Some((state, plan)) = Journal::read(&state_dir, &profile.name)? else {
         let message = format!("no cluster {} is known here", profile.name);
-        return Err(Failure::new(Code::Usage, message)
-            .hint(format!("make it: pvetalos create --profile {}", profile.name)));
+        return Err(
+            Failure::new(Code::Usage, message).hint(format!("make it: pvetalos create --profile {}", profile.name))
+        );
     };
     let connection = Connection::open(global, &profile, plan.origin.lab, WhenAbsent::Fail).await?;
     let tools = connection.toolbox(&profile, plan.mark.clone(), &state_dir, &Files::default())?;
@@ -61,10 +62,13 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Failure> {
             .map(|(name, result)| json!({ "gate": name, "passed": result.is_ok(), "reason": result.as_ref().err() }))
             .collect();
         let healthy = gates.iter().all(|gate| gate["passed"] == true) && !gates.is_empty();
-        print(&json!({
-            "cluster": profile.name, "state": stands, "healthy": healthy, "machines": rows, "gates": gates,
-            "profile_changed": changed,
-        }).to_string());
+        print(
+            &json!({
+                "cluster": profile.name, "state": stands, "healthy": healthy, "machines": rows, "gates": gates,
+                "profile_changed": changed,
+            })
+            .to_string(),
+        );
         return Ok(());
     }
     let mut table = columns();
@@ -130,11 +134,7 @@ async fn machines(plan: &Plan, state: &State, connection: &Connection) -> Vec<se
 }
 
 /// Every gate looked at once; none when the cluster is not that far.
-async fn gates(
-    plan: &Plan,
-    state: &State,
-    tools: &crate::steps::Toolbox,
-) -> Vec<(&'static str, Result<(), String>)> {
+async fn gates(plan: &Plan, state: &State, tools: &crate::steps::Toolbox) -> Vec<(&'static str, Result<(), String>)> {
     let check = plan.steps().find_map(|step| match step {
         Step::CheckHealth(check) => Some(check),
         _ => None,
@@ -145,9 +145,9 @@ async fn gates(
         .iter()
         .map(|(name, role)| Some((name.clone(), *role, state.inventory.address(name).ok()?)))
         .collect();
-    let bootstrapped = plan.steps().any(|step| {
-        matches!(step, Step::BootstrapEtcd(_)) && matches!(state.last(&step.id()), Some(Last::Finished))
-    });
+    let bootstrapped = plan
+        .steps()
+        .any(|step| matches!(step, Step::BootstrapEtcd(_)) && matches!(state.last(&step.id()), Some(Last::Finished)));
     let (Some(addresses), true) = (addresses, bootstrapped) else { return Vec::new() };
     let Ok(credentials) = tools.vault.credentials(&plan.mark.cluster).await else { return Vec::new() };
     let mut kube = None;

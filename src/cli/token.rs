@@ -9,7 +9,7 @@ use super::{Global, print, say};
 use crate::secrets::{Provider, Secret, Token};
 
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Keep a token where the profile says (or in the OS keyring, under --entry)
     Set {
         /// The profile whose proxmox.token says where it is kept
@@ -26,7 +26,7 @@ pub enum Command {
     },
 }
 
-pub async fn run(global: &Global, command: Command) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
     match command {
         Command::Set { profile, entry } => set(profile, entry).await,
         Command::Check { profile } => check(global, &profile).await,
@@ -64,8 +64,7 @@ fn ask() -> Result<String, Failure> {
         .with_prompt("Token id (USER@REALM!NAME)")
         .interact_text()
         .map_err(|error| failed(&error))?;
-    let secret =
-        dialoguer::Password::new().with_prompt("Secret").interact().map_err(|error| failed(&error))?;
+    let secret = dialoguer::Password::new().with_prompt("Secret").interact().map_err(|error| failed(&error))?;
     Ok(format!("{id}\n{secret}"))
 }
 

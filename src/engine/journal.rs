@@ -29,7 +29,9 @@ pub enum JournalError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cluster {cluster} is being worked on by another pvetalos (it holds {path})")]
     Locked { cluster: String, path: PathBuf },
-    #[error("{path} was written in journal format {found}; this program reads {MAJOR}.x: use the version that wrote it")]
+    #[error(
+        "{path} was written in journal format {found}; this program reads {MAJOR}.x: use the version that wrote it"
+    )]
     Format { path: PathBuf, found: String },
     #[error("{path}:{line}: not a journal line")]
     Line { path: PathBuf, line: usize, source: serde_json::Error },
@@ -73,8 +75,7 @@ impl Journal {
         let lock = lock(&directory, &plan.mark.cluster)?;
         let path = directory.join("journal.jsonl");
         let mut file = open(&path, OpenOptions::new().create_new(true))?;
-        let header =
-            Header { format: format!("{MAJOR}.{MINOR}"), program: env!("CARGO_PKG_VERSION").to_owned(), plan };
+        let header = Header { format: format!("{MAJOR}.{MINOR}"), program: env!("CARGO_PKG_VERSION").to_owned(), plan };
         write_line(&mut file, &header, &path)?;
         // The directory entry must survive too, or a crash right after the first create would find no journal.
         File::open(&directory).and_then(|directory| directory.sync_all()).map_err(io_error("sync", &directory))?;
@@ -126,9 +127,7 @@ impl Journal {
     /// Appends one record: it is on the disk when this returns.
     pub fn append(&mut self, record: Record) -> Result<(), JournalError> {
         let line = self.lines.len() + 2;
-        self.state
-            .apply(&record)
-            .map_err(|source| JournalError::Order { path: self.path.clone(), line, source })?;
+        self.state.apply(&record).map_err(|source| JournalError::Order { path: self.path.clone(), line, source })?;
         let line = Line { at: jiff::Timestamp::now(), record };
         write_line(&mut self.file, &line, &self.path)?;
         self.lines.push(line);
@@ -185,11 +184,7 @@ fn replay(text: &str, path: &Path) -> Result<Option<Replayed>, JournalError> {
 }
 
 fn lock(directory: &Path, cluster: &str) -> Result<File, JournalError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(io_error("create", directory))?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io_error("create", directory))?;
     let path = directory.join("lock");
     let file = open(&path, OpenOptions::new().create(true).write(true))?;
     match file.try_lock() {

@@ -164,8 +164,7 @@ impl<'a> Engine<'a> {
                     leftovers: error.leftovers,
                     timed_out: error.timed_out,
                 };
-                let record =
-                    Record::Failed { step: id, error: failure.error.clone(), leftovers: failure.leftovers };
+                let record = Record::Failed { step: id, error: failure.error.clone(), leftovers: failure.leftovers };
                 self.record(record).await.map_err(Stop::Journal)?;
                 Err(Stop::Failed(failure))
             }
@@ -249,8 +248,7 @@ impl<'a> Engine<'a> {
             self.append(Record::Noted { step: id.clone(), fact })
                 .map_err(|error| StepError::clean("write the journal", error))
         };
-        let context =
-            Context { tools: self.tools, inventory, step: id.clone(), tick: &tick, durable: &durable };
+        let context = Context { tools: self.tools, inventory, step: id.clone(), tick: &tick, durable: &durable };
         work(&context).await
     }
 

@@ -46,9 +46,7 @@ impl State {
 
     /// Whether anything was ever undone: such a run is taken to its end before anything is made again.
     pub fn unwinding(&self) -> bool {
-        self.steps
-            .values()
-            .any(|last| matches!(last, Last::UndoStarted | Last::UndoFinished | Last::UndoFailed { .. }))
+        self.steps.values().any(|last| matches!(last, Last::UndoStarted | Last::UndoFinished | Last::UndoFailed { .. }))
     }
 
     /// Steps that started and whose undo has not finished: what is perhaps still there.

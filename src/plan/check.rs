@@ -171,14 +171,7 @@ fn storages(profile: &Profile, site: &Survey, found: &mut Vec<Problem>) {
 }
 
 /// Disks are usually thin, so a profile may well promise more than there is; but not even one of them would fit here.
-fn space(
-    profile: &Profile,
-    node: &str,
-    storage: &Storage,
-    field: &str,
-    content: &str,
-    found: &mut Vec<Problem>,
-) {
+fn space(profile: &Profile, node: &str, storage: &Storage, field: &str, content: &str, found: &mut Vec<Problem>) {
     let Some(avail) = storage.avail else { return };
     let thin = ["lvmthin", "zfspool", "rbd", "btrfs", "dir", "nfs", "cifs", "cephfs"].contains(&storage.kind.as_str());
     let disks = profile.machines.iter().filter(|machine| machine.node.as_deref().is_none_or(|named| named == node));

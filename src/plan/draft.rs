@@ -197,7 +197,8 @@ impl Drafter<'_> {
             storages.is_some_and(|all| all.iter().any(|one| one.name == *storage && one.shared))
         });
         // A shared storage takes one copy, a local one a copy on every node.
-        let fetching: Vec<&String> = if shared { used.into_iter().take(1).collect() } else { used.into_iter().collect() };
+        let fetching: Vec<&String> =
+            if shared { used.into_iter().take(1).collect() } else { used.into_iter().collect() };
         let on_storage = self.site.privileges.get(&format!("/storage/{storage}"));
         let keep = !on_storage.is_some_and(|have| have.contains("Datastore.Allocate"));
         if keep {
@@ -235,12 +236,7 @@ impl Drafter<'_> {
         lanes
     }
 
-    fn machine(
-        &self,
-        machine: &MachineSpec,
-        nodes: &BTreeMap<String, String>,
-        vmids: &BTreeMap<String, u32>,
-    ) -> Lane {
+    fn machine(&self, machine: &MachineSpec, nodes: &BTreeMap<String, String>, vmids: &BTreeMap<String, u32>) -> Lane {
         let name = machine.name.clone();
         let is_static = self.profile.network.mode == Mode::Static;
         let node = nodes[&machine.name].clone();
@@ -253,10 +249,7 @@ impl Drafter<'_> {
             }),
             Step::StartVm(StartVm { machine: name.clone() }),
             Step::FindAddress(FindAddress { machine: name.clone(), expected: machine.ip, is_static }),
-            Step::ApplyConfig(ApplyConfig {
-                config: self.config(machine),
-                secureboot: self.profile.talos.secureboot,
-            }),
+            Step::ApplyConfig(ApplyConfig { config: self.config(machine), secureboot: self.profile.talos.secureboot }),
             Step::AwaitInstall(AwaitInstall { machine: name.clone(), expected: machine.ip }),
             Step::EjectIso(EjectIso { machine: name.clone() }),
         ];

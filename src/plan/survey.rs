@@ -129,7 +129,8 @@ type NodeFacts = (Vec<Storage>, Vec<Bridge>, Vec<Volume>);
 
 async fn read_node(pve: &Pve, node: &str, image_storage: &str) -> Result<NodeFacts, PveError> {
     let (storages, bridges) = futures_util::try_join!(pve.storages(node), pve.bridges(node))?;
-    let readable = |storage: &&Storage| storage.name == image_storage && storage.content.contains("iso") && storage.active;
+    let readable =
+        |storage: &&Storage| storage.name == image_storage && storage.content.contains("iso") && storage.active;
     let images = match storages.iter().find(readable) {
         Some(_) => pve.volumes(node, image_storage, "iso").await?,
         None => Vec::new(),

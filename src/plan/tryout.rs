@@ -3,8 +3,8 @@
 //! A patch that does not apply, or a configuration that Talos would refuse, shows
 //! here and not on the console of a VM.
 
-use super::check::{Problem, problem};
 use super::Plan;
+use super::check::{Problem, problem};
 use crate::inventory::Mac;
 use crate::machineconfig::Contract;
 use crate::steps::render::render;
@@ -27,8 +27,7 @@ pub async fn try_out(plan: &Plan, tools: &Toolbox) -> Result<Result<Vec<String>,
             Err(error) => return Ok(Err(vec![problem("talos.contract", error.to_string(), "")])),
         };
         let patches = tools.patches.get(&config.machine).map(Vec::as_slice).unwrap_or_default();
-        let rendered =
-            tools.vault.with_any(&contract, |bundle| render(config, bundle, SOME_MAC, patches)).await?;
+        let rendered = tools.vault.with_any(&contract, |bundle| render(config, bundle, SOME_MAC, patches)).await?;
         match rendered {
             Ok(rendered) => warnings.extend(rendered.warnings),
             Err(error) => {

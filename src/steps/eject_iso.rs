@@ -39,15 +39,14 @@ impl Work for EjectIso {
         let attempted = format!("eject the ISO of {} (VM {vmid} on node {node})", self.machine);
         let what = format!("the CD drive of VM {vmid} to be empty");
         // Setting the same value twice is harmless, so a lost reply is answered by repeating.
-        let waited = wait::until(&what, Pace::BRISK, tools.deadlines.task, context.waiting(&what), async || {
-            match tools.pve.set(node, vmid, &[("ide2", "none,media=cdrom")]).await {
-                Ok(()) => Probe::Ready(()),
-                Err(error) if error.is_passing() || error.is_locked() => {
-                    Probe::NotYet(error.to_string())
+        let waited =
+            wait::until(&what, Pace::BRISK, tools.deadlines.task, context.waiting(&what), async || {
+                match tools.pve.set(node, vmid, &[("ide2", "none,media=cdrom")]).await {
+                    Ok(()) => Probe::Ready(()),
+                    Err(error) if error.is_passing() || error.is_locked() => Probe::NotYet(error.to_string()),
+                    Err(error) => Probe::Never(error),
                 }
-                Err(error) => Probe::Never(error),
-            }
-        });
+            });
         super::error::Late::or_late(waited.await, attempted, Leftovers::Marked)?;
         Ok(Vec::new())
     }

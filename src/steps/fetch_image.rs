@@ -146,7 +146,9 @@ impl Work for FetchImage {
             },
         }
         match (self.present(context).await.map_err(failed)?, size) {
-            (None, _) => Err(StepError::unknown(attempted, "the task ended well, but the storage does not list the image")),
+            (None, _) => {
+                Err(StepError::unknown(attempted, "the task ended well, but the storage does not list the image"))
+            }
             (Some(Some(got)), Some(size)) if got != size => Err(StepError::marked(
                 attempted,
                 format!("the storage holds {got} bytes, the factory says {size}: the download was cut short"),

@@ -14,7 +14,7 @@ use crate::lab::faults::Fault;
 /// What a running lab can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Request {
+pub(super) enum Request {
     Status,
     /// Replaces the script of faults.
     Faults(Vec<Fault>),
@@ -22,12 +22,12 @@ pub enum Request {
 }
 
 /// The socket inside the lab's directory.
-pub fn socket(dir: &Path) -> PathBuf {
+pub(super) fn socket(dir: &Path) -> PathBuf {
     dir.join("control.sock")
 }
 
 /// Asks the lab of `dir`. An error means that none is running there.
-pub async fn ask(dir: &Path, request: Request) -> io::Result<Value> {
+pub(super) async fn ask(dir: &Path, request: Request) -> io::Result<Value> {
     let mut stream = UnixStream::connect(socket(dir)).await?;
     let mut line = serde_json::to_string(&request)?;
     line.push('\n');
@@ -38,7 +38,7 @@ pub async fn ask(dir: &Path, request: Request) -> io::Result<Value> {
 }
 
 /// Answers until it is asked to stop.
-pub async fn serve(listener: UnixListener, lab: &Lab) -> io::Result<()> {
+pub(super) async fn serve(listener: UnixListener, lab: &Lab) -> io::Result<()> {
     loop {
         let (mut stream, _) = listener.accept().await?;
         let mut line = String::new();

@@ -9,7 +9,7 @@ use crate::lab::site::{Bridge, Factory, Network, Node, Site, Storage};
 use crate::profile::Profile;
 
 /// A site on which `profile` finds everything that it names, and nothing else.
-pub fn site(profile: &Profile) -> Site {
+pub(super) fn site(profile: &Profile) -> Site {
     let mut names: Vec<String> = profile.machines.iter().filter_map(|machine| machine.node.clone()).collect();
     names.sort();
     names.dedup();
@@ -57,12 +57,12 @@ fn storages(image: &str, disk: &str) -> BTreeMap<String, Storage> {
 }
 
 /// Reads a site description. JSON is YAML, so one reader does for both.
-pub fn read(path: &Path) -> Result<Site, Failure> {
+pub(super) fn read(path: &Path) -> Result<Site, Failure> {
     parse(path, "site description")
 }
 
 /// Reads a script of faults.
-pub fn read_faults(path: &Path) -> Result<Vec<Fault>, Failure> {
+pub(super) fn read_faults(path: &Path) -> Result<Vec<Fault>, Failure> {
     parse(path, "script of faults")
 }
 

@@ -24,7 +24,7 @@ use crate::reach::Reach;
 use crate::secrets::{Secret, Token, env};
 
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Start the simulated site in the background and say where it is
     Start(StartArgs),
     /// Stop it; its world is gone
@@ -40,7 +40,7 @@ pub enum Command {
 }
 
 #[derive(clap::Args)]
-pub struct StartArgs {
+pub(super) struct StartArgs {
     /// A site description (YAML or JSON)
     #[arg(long, value_name = "FILE", conflicts_with = "profile")]
     site: Option<PathBuf>,
@@ -72,7 +72,7 @@ enum ClockKind {
 
 /// What becomes of a lab that a command needs and that is not running.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum WhenAbsent {
+pub(super) enum WhenAbsent {
     /// Start it in the background: the cluster has to outlive the command.
     Start,
     /// Start it inside this process, for a command that only reads.
@@ -83,7 +83,7 @@ pub enum WhenAbsent {
 
 /// Where a lab answers. Written to the state directory with mode 0600: it holds the token.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Info {
+pub(super) struct Info {
     pub pve: Url,
     pub ca_pem: String,
     pub fingerprint: String,
@@ -97,7 +97,7 @@ pub struct Info {
 }
 
 /// A lab that can be used.
-pub struct Access {
+pub(super) struct Access {
     pub info: Info,
     /// Keeps an embedded lab alive.
     _embedded: Option<Lab>,
@@ -121,7 +121,7 @@ impl Info {
 
 impl Access {
     /// How to connect to the lab's Proxmox.
-    pub fn pve_options(&self) -> Result<Options, Failure> {
+    pub(super) fn pve_options(&self) -> Result<Options, Failure> {
         let text = Secret::new(format!("{}\n{}", self.info.token_id, self.info.token_secret));
         let token = Token::parse(&text).map_err(|error| Failure::of(Code::Defect, &error))?;
         let trust = Trust::Ca(self.info.ca_pem.clone().into_bytes());
@@ -130,7 +130,7 @@ impl Access {
 }
 
 /// The lab for `profile`: the one that runs, or one that is dressed for it.
-pub async fn access(global: &Global, profile: &Profile, when_absent: WhenAbsent) -> Result<Access, Failure> {
+pub(super) async fn access(global: &Global, profile: &Profile, when_absent: WhenAbsent) -> Result<Access, Failure> {
     let dir = directory(global)?;
     if let Some(info) = process::running(&dir).await {
         fits(&info, profile)?;
@@ -139,7 +139,8 @@ pub async fn access(global: &Global, profile: &Profile, when_absent: WhenAbsent)
     match when_absent {
         WhenAbsent::Start => {
             let site = Site { clock: clock_from_environment()?, ..dress::site(profile) };
-            let info = process::start(&dir, &process::Orders { site, port: 0, faults: Vec::new(), implicit: true }).await?;
+            let info =
+                process::start(&dir, &process::Orders { site, port: 0, faults: Vec::new(), implicit: true }).await?;
             say(&format!("started the lab, a simulated site ({})", info.pve));
             Ok(Access { info, _embedded: None })
         }
@@ -155,13 +156,14 @@ pub async fn access(global: &Global, profile: &Profile, when_absent: WhenAbsent)
 /// A lab has one network; a profile of another one needs another lab.
 fn fits(info: &Info, profile: &Profile) -> Result<(), Failure> {
     match info.reach {
-        Reach::Loopback { site, .. } if !site.contains(&profile.network.cidr) => {
-            Err(Failure::new(
-                Code::Refused,
-                format!("the lab that is running has the network {site}, profile {} has {}", profile.name, profile.network.cidr),
-            )
-            .hint(format!("dress it anew: pvetalos lab stop && pvetalos lab start --profile {}", profile.name)))
-        }
+        Reach::Loopback { site, .. } if !site.contains(&profile.network.cidr) => Err(Failure::new(
+            Code::Refused,
+            format!(
+                "the lab that is running has the network {site}, profile {} has {}",
+                profile.name, profile.network.cidr
+            ),
+        )
+        .hint(format!("dress it anew: pvetalos lab stop && pvetalos lab start --profile {}", profile.name))),
         _ => Ok(()),
     }
 }
@@ -173,13 +175,16 @@ fn clock_from_environment() -> Result<Clock, Failure> {
     match text.as_ref() {
         "instant" => Ok(Clock::Instant),
         speed => speed.parse().map(|speed| Clock::Realistic { speed }).map_err(|_| {
-            Failure::new(Code::Usage, format!("PVETALOS_LAB_CLOCK is {text:?}: it takes instant, or a speed such as 10"))
+            Failure::new(
+                Code::Usage,
+                format!("PVETALOS_LAB_CLOCK is {text:?}: it takes instant, or a speed such as 10"),
+            )
         }),
     }
 }
 
 /// Whether no lab answers.
-pub async fn is_absent(global: &Global) -> bool {
+pub(super) async fn is_absent(global: &Global) -> bool {
     match directory(global) {
         Ok(dir) => process::running(&dir).await.is_none(),
         Err(_) => true,
@@ -187,7 +192,7 @@ pub async fn is_absent(global: &Global) -> bool {
 }
 
 /// Stops a lab that a `create` had started, once its last cluster is gone.
-pub async fn stop_if_implicit(global: &Global) {
+pub(super) async fn stop_if_implicit(global: &Global) {
     let Ok(dir) = directory(global) else { return };
     let state = global.state_dir().map(|dir| crate::engine::Journal::clusters(&dir)).unwrap_or_default();
     if !state.is_empty() {
@@ -202,7 +207,7 @@ fn directory(global: &Global) -> Result<PathBuf, Failure> {
     Ok(global.state_dir()?.join("lab"))
 }
 
-pub async fn run(global: &Global, command: Command) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
     match command {
         Command::Start(args) => start(global, args).await,
         Command::Stop => {
