@@ -74,12 +74,7 @@ pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<
         End::Committed => {
             let inventory = engine.into_journal().state().inventory.clone();
             let timeline = reporter.finish();
-            let mut summary = Summary::new(&profile.name, &inventory, &timeline);
-            if let Some((_, kube, talos)) = &inventory.access {
-                for (what, path) in [("kubeconfig", kube), ("talosconfig", talos)] {
-                    summary = path.iter().fold(summary, |summary, path| summary.file(what, path));
-                }
-            }
+            let summary = Summary::new(&profile.name, &inventory, &timeline);
             print(&if global.is_json() { summary.json() } else { summary.to_string() });
             return Ok(());
         }

@@ -197,7 +197,7 @@ impl<'a> Engine<'a> {
             let id = step.id();
             let standing = {
                 let journal = self.journal.borrow();
-                journal.state().last(&id).is_some_and(|last| *last != Last::UndoFinished)
+                step.leaves() && journal.state().last(&id).is_some_and(|last| *last != Last::UndoFinished)
             };
             if !standing {
                 continue;

@@ -1,6 +1,7 @@
 //! Profile and survey in, plan out. Pure: the same two give the same plan, but for the nonce of the mark.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use aws_lc_rs::digest;
 use ipnet::Ipv4Net;
@@ -12,7 +13,7 @@ use super::{Lane, Origin, Outline, Plan, Stage};
 use crate::factory::{Asset, Factory, Schematic};
 use crate::inventory::Role;
 use crate::machineconfig::Contract;
-use crate::profile::{Cni, MachineSpec, Mode, Profile, SchematicRef};
+use crate::profile::{Cni, MachineSpec, Mode, Patches, Profile, SchematicRef, SecretRef, Tls};
 use crate::pve::{CloudInit, Quirks, VmSpec};
 use crate::steps::mark::Mark;
 use crate::steps::render::ConfigSpec;
@@ -345,8 +346,27 @@ impl Drafter<'_> {
     }
 }
 
-/// SHA-256 over everything that the profile resolved to.
+/// SHA-256 over everything that the profile resolved to, and nothing of where its file is.
 pub fn fingerprint(profile: &Profile) -> String {
-    let text = format!("{profile:?}");
-    hex::encode(digest::digest(&digest::SHA256, text.as_bytes()))
+    let mut profile = profile.clone();
+    profile.file = PathBuf::new();
+    profile.warnings.clear();
+    if let SchematicRef::File { path, .. } = &mut profile.talos.factory.schematic {
+        *path = PathBuf::new();
+    }
+    let Patches { all, controlplane, worker } = &mut profile.talos.patches;
+    let own = profile.machines.iter_mut().flat_map(|machine| &mut machine.patches);
+    for patch in all.iter_mut().chain(controlplane).chain(worker).chain(own) {
+        patch.origin.clear();
+    }
+    for path in profile.talos.secrets.iter_mut().chain(&mut profile.proxmox.token) {
+        // The same file, from whatever directory it is named.
+        if let SecretRef::File(path) = path {
+            *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+        }
+    }
+    if let Tls::Ca(path) = &mut profile.proxmox.tls {
+        *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+    }
+    hex::encode(digest::digest(&digest::SHA256, format!("{profile:?}").as_bytes()))
 }

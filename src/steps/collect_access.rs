@@ -70,6 +70,10 @@ impl Work for CollectAccess {
         Ok(vec![fact])
     }
 
+    fn leaves(&self) -> bool {
+        true
+    }
+
     async fn undo(&self, context: &Context<'_>) -> Result<(), StepError> {
         let Some((name, kube, talos)) = &context.inventory.access else { return Ok(()) };
         remove_contexts(name, kube.as_deref(), talos.as_deref())

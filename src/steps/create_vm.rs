@@ -90,6 +90,10 @@ impl Work for CreateVm {
         ))
     }
 
+    fn leaves(&self) -> bool {
+        true
+    }
+
     async fn undo(&self, context: &Context<'_>) -> Result<(), StepError> {
         for (node, vmid) in tried(context, &self.machine) {
             destroy_marked(context, &self.machine, &node, vmid).await?;

@@ -157,6 +157,10 @@ impl Work for FetchImage {
         }
     }
 
+    fn leaves(&self) -> bool {
+        true
+    }
+
     async fn undo(&self, context: &Context<'_>) -> Result<(), StepError> {
         let pve = &context.tools.pve;
         let attempted = format!("delete {} on node {}", self.volid(), self.node);

@@ -69,7 +69,12 @@ trait Work {
     /// Does it, and says what it learned.
     async fn run(&self, context: &Context<'_>) -> Result<Vec<Fact>, StepError>;
 
-    /// Takes it away. Defaults to nothing, for what goes with the VM.
+    /// Whether there is anything for [`Work::undo`] to take away; the rest goes with the VM, or was only looked at.
+    fn leaves(&self) -> bool {
+        false
+    }
+
+    /// Takes it away.
     async fn undo(&self, _context: &Context<'_>) -> Result<(), StepError> {
         Ok(())
     }
@@ -103,6 +108,11 @@ macro_rules! steps {
             /// Whether it only looks, and so runs again on resume.
             pub fn observes(&self) -> bool {
                 match self { $(Self::$variant(step) => step.observes()),+ }
+            }
+
+            /// Whether undo has anything to take away.
+            pub fn leaves(&self) -> bool {
+                match self { $(Self::$variant(step) => step.leaves()),+ }
             }
 
             /// Does it, and says what it learned.

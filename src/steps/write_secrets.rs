@@ -59,6 +59,10 @@ impl Work for WriteSecrets {
         Ok(vec![made])
     }
 
+    fn leaves(&self) -> bool {
+        true
+    }
+
     async fn undo(&self, context: &Context<'_>) -> Result<(), StepError> {
         let vault = &context.tools.vault;
         let attempted = format!("remove the secrets bundle from {}", self.reference);

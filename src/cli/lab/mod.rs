@@ -21,6 +21,7 @@ use crate::lab::{Endpoints, Lab, LabOptions};
 use crate::profile::Profile;
 use crate::pve::{Options, Trust};
 use crate::reach::Reach;
+use crate::report::columns;
 use crate::secrets::{Secret, Token, env};
 
 #[derive(clap::Subcommand)]
@@ -265,6 +266,38 @@ fn print_info(global: &Global, info: &Info) {
     ));
 }
 
+/// The world's guests and volumes, for people.
+fn table(world: &serde_json::Value) -> String {
+    let list = |key: &str| world[key].as_array().cloned().unwrap_or_default();
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let machines = list("machines");
+    let mut guests = columns();
+    guests.set_header(["VMID", "NAME", "NODE", "POWER", "STAGE", "ADDRESSES"]);
+    for guest in list("guests") {
+        let machine = machines.iter().find(|machine| machine["vmid"] == guest["vmid"]);
+        let addresses: Vec<String> = ["addresses", "shared_addresses"]
+            .iter()
+            .filter_map(|key| machine.and_then(|machine| machine[*key].as_array()))
+            .flatten()
+            .map(text)
+            .collect();
+        guests.add_row([
+            text(&guest["vmid"]),
+            text(&guest["name"]),
+            text(&guest["node"]),
+            String::from(if guest["running"] == true { "on" } else { "off" }),
+            machine.map_or_else(String::new, |machine| text(&machine["stage"])),
+            addresses.join(" "),
+        ]);
+    }
+    let mut volumes = columns();
+    volumes.set_header(["VOLUME", "NODE"]);
+    for volume in list("volumes") {
+        volumes.add_row([text(&volume["volid"]), text(&volume["node"])]);
+    }
+    format!("\n{}\n\n{}", guests.trim_fmt(), volumes.trim_fmt())
+}
+
 async fn status(global: &Global) -> Result<(), Failure> {
     let dir = directory(global)?;
     let Some(info) = process::running(&dir).await else {
@@ -277,7 +310,7 @@ async fn status(global: &Global) -> Result<(), Failure> {
     if global.is_json() {
         print(&serde_json::json!({ "running": true, "pve": info.pve, "world": world }).to_string());
     } else {
-        print(&format!("the lab runs at {}\n{}", info.pve, serde_json::to_string_pretty(&world).expect("plain data")));
+        print(&format!("the lab runs at {}\n{}", info.pve, table(&world)));
     }
     Ok(())
 }
