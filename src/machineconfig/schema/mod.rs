@@ -122,6 +122,12 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
     DOCUMENTS.iter().find(|kind| kind.name == name)
 }
 
+/// Every kind, v1alpha1 first.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = &'static Kind> {
+    std::iter::once(&*V1ALPHA1).chain(DOCUMENTS.iter())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,8 @@ const ENDPOINT: &str = "cluster endpoint is already set in the v1alpha1 config (
     Please remove it and use only the new KubeClusterConfig document to avoid conflicts";
 const PRISM: &str = "KubePrism config in v1alpha1 config (.machine.features.kubePrism) can't be used with \
     KubePrismConfig document, please remove it to avoid conflicts";
+const AGGREGATOR: &str = "kube-apiserver aggregator CA is already set in v1alpha1 config (.cluster.aggregatorCA), \
+    please remove it and use the new KubeAggregatorCAConfig document instead";
 const ADMISSION: &str = "admission control plugin config is already set in v1alpha1 config";
 const ETCD: &str = "etcd encryption config is already set in v1alpha1 config";
 const IDENTITY: &str = "cluster identity is already configured in .cluster.id/.cluster.secret of the v1alpha1 config";
@@ -55,9 +57,9 @@ const ROWS: &[Row] = &[
     ("KubeNodeConfig", "machine.kubelet.skipNodeRegistration", Present, BY_PATH),
     ("KubeNodeConfig", "machine.kubelet.registerWithFQDN", Present, BY_PATH),
     ("KubeNodeConfig", "machine.kubelet.nodeIP", Present, BY_PATH),
-    ("KubeNodeConfig", "machine.nodeLabels", Set, BY_PATH),
-    ("KubeNodeConfig", "machine.nodeAnnotations", Set, BY_PATH),
-    ("KubeNodeConfig", "machine.nodeTaints", Set, BY_PATH),
+    ("KubeNodeConfig", "machine.nodeLabels", Present, BY_PATH),
+    ("KubeNodeConfig", "machine.nodeAnnotations", Present, BY_PATH),
+    ("KubeNodeConfig", "machine.nodeTaints", Present, BY_PATH),
     ("KubeClusterConfig", "cluster.clusterName", Set, NAME),
     ("KubeClusterConfig", "cluster.controlPlane.endpoint", Set, ENDPOINT),
     ("KubeNetworkConfig", "cluster.network", Present, NETWORK),
@@ -67,7 +69,7 @@ const ROWS: &[Row] = &[
     ("KubeAPIServerConfig", "cluster.apiServer", Present, "kube-apiserver config is already set in v1alpha1 config (.cluster.apiServer)"),
     ("KubeAPIServerConfig", "cluster.controlPlane.localAPIServerPort", Set, "kube-apiserver API port is already set in v1alpha1 config (.cluster.controlPlane.localAPIServerPort)"),
     ("KubeAPIServerCAConfig", "cluster.ca", Present, "kube-apiserver CA is already set in v1alpha1 config (.cluster.ca)"),
-    ("KubeAggregatorCAConfig", "cluster.aggregatorCA", Present, "aggregator CA is already set in v1alpha1 config (.cluster.aggregatorCA)"),
+    ("KubeAggregatorCAConfig", "cluster.aggregatorCA", Present, AGGREGATOR),
     ("KubeServiceAccountConfig", "cluster.serviceAccount", Present, "service account is already set in v1alpha1 config (.cluster.serviceAccount)"),
     ("KubeControllerManagerConfig", "cluster.controllerManager", Present, "kube-controller-manager config is already set in v1alpha1 config (.cluster.controllerManager)"),
     ("KubeControllerManagerConfig", "machine.controlPlane.controllerManager", Present, "kube-controller-manager config is already set in v1alpha1 config (.machine.controlPlane.controllerManager)"),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Findings, Mode, at, cluster, devices, flag, kubernetes, list, net, number, text, texts};
+use super::{Findings, Mode, at, cluster, devices, flag, kubernetes, list, net, storage, text, texts};
 use crate::machineconfig::documents::Document;
 use crate::machineconfig::minor::Minor;
 
@@ -42,7 +42,7 @@ pub(super) fn check(document: &Document, mode: Mode, minor: &Minor, found: &mut 
         Some(cluster) => cluster::check(cluster, is_control_plane(kind), minor, found),
     }
     if mode == Mode::Metal {
-        install(machine.get("install"), minor, found);
+        storage::install(machine.get("install"), minor, found);
     }
     host_dns(machine, mode, minor, found);
     if let Some(kind) = kind.filter(|kind| *kind != word) {
@@ -55,14 +55,14 @@ pub(super) fn check(document: &Document, mode: Mode, minor: &Minor, found: &mut 
         let mtu = kubespan.and_then(|kubespan| kubespan.get("mtu")?.as_i64());
         found.check(mtu.is_none_or(|mtu| mtu >= 1280), "kubespan link MTU must be at least 1280");
     }
-    disks(machine, found);
+    storage::disks(machine, found);
     if let Some(kubelet) = machine.get("kubelet") {
         kubernetes::kubelet(kubelet, found);
     }
-    encryption(machine, found);
+    storage::encryption(machine, found);
     kubespan(machine, cluster, minor, found);
     logging(machine, found);
-    extensions(machine, minor, found);
+    storage::extensions(machine, minor, found);
     kubernetes::labels(machine, found);
     features(machine, is_control_plane(kind), minor, found);
     let persist = document.get(&["persist"]).and_then(Value::as_bool);
@@ -73,32 +73,6 @@ pub(super) fn check(document: &Document, mode: Mode, minor: &Minor, found: &mut 
             found.error(format!("registries.{section}[{key:?}] is null"));
         }
     }
-}
-
-fn install(install: Option<&Value>, minor: &Minor, found: &mut Findings) {
-    let Some(install) = install else {
-        return found.check(!minor.install_required, "install instructions are required in \"metal\" mode");
-    };
-    let selector = install.get("diskSelector");
-    let problem = selector.and_then(|selector| {
-        let kind = text(selector, "type");
-        if !text(selector, "name").is_empty() {
-            Some("selector on name is not supported".to_owned())
-        } else if !matches!(kind, "" | "ssd" | "hdd" | "nvme" | "sd") {
-            Some(format!("unsupported disk type {kind:?}"))
-        } else {
-            None
-        }
-    });
-    let selects = problem.is_none() && selector.and_then(Value::as_object).is_some_and(|map| !map.is_empty());
-    if let Some(problem) = problem {
-        found.error(format!("install disk selector is invalid: {problem}"));
-    }
-    found.check(selects || !text(install, "disk").is_empty(), "either install disk or diskSelector should be defined");
-    found.check(
-        list(install, "extraKernelArgs").is_empty() || flag(install, "grubUseUKICmdline") != Some(true),
-        "install.extraKernelArgs and install.grubUseUKICmdline can't be used together",
-    );
 }
 
 fn host_dns(machine: &Value, mode: Mode, minor: &Minor, found: &mut Findings) {
@@ -174,43 +148,6 @@ fn by_role(machine: &Value, cluster: Option<&Value>, kind: Option<&str>, minor: 
     }
 }
 
-fn disks(machine: &Value, found: &mut Findings) {
-    for disk in list(machine, "disks") {
-        let partitions = list(disk, "partitions");
-        let last = partitions.len().saturating_sub(1);
-        for partition in &partitions[..last] {
-            found.check(
-                !matches!(text(partition, "size"), "" | "0"),
-                format!(
-                    "partition for disk {:?} is set to occupy full disk, but it's not the last partition in the list",
-                    text(disk, "device")
-                ),
-            );
-        }
-    }
-}
-
-fn encryption(machine: &Value, found: &mut Findings) {
-    for (key, label) in [("ephemeral", "EPHEMERAL"), ("state", "STATE")] {
-        let Some(config) = at(machine, &["systemDiskEncryption", key]) else { continue };
-        let keys = list(config, "keys");
-        found.check(!keys.is_empty(), format!("partition {label:?}: no encryption keys provided"));
-        let mut slots = Vec::new();
-        for key in keys {
-            let slot = number(key, "slot");
-            found.check(
-                !slots.contains(&slot),
-                format!("partition {label:?}: encryption key slot {slot} is already in use"),
-            );
-            slots.push(slot);
-            found.check(
-                ["nodeID", "static", "kms", "tpm"].iter().any(|kind| key.get(kind).is_some()),
-                format!("partition {label:?}: encryption key at slot {slot} doesn't have the configuration parameters"),
-            );
-        }
-    }
-}
-
 fn kubespan(machine: &Value, cluster: Option<&Value>, minor: &Minor, found: &mut Findings) {
     let Some(kubespan) = at(machine, &["network", "kubespan"]) else { return };
     if flag(kubespan, "enabled") != Some(true) {
@@ -258,17 +195,6 @@ fn logging(machine: &Value, found: &mut Findings) {
         }
         let format = text(destination, "format");
         found.check(format == "json_lines", format!("unknown logging format {format:?}"));
-    }
-}
-
-fn extensions(machine: &Value, minor: &Minor, found: &mut Findings) {
-    let listed = at(machine, &["install", "extensions"]).and_then(Value::as_array);
-    let images: Vec<&str> = listed.into_iter().flatten().map(|extension| text(extension, "image")).collect();
-    for (index, image) in images.iter().enumerate() {
-        found.check(!images[..index].contains(image), format!("duplicate system extension {image:?}"));
-    }
-    if !images.is_empty() {
-        found.warning(format!(".machine.install.extensions is deprecated, please see {}", minor.extensions_guide));
     }
 }
 

@@ -11,6 +11,7 @@ mod documents;
 mod kubernetes;
 mod machine;
 mod net;
+mod storage;
 mod whole;
 
 use serde_json::Value;

@@ -25,13 +25,14 @@ pub(super) fn check(kind: &str, tree: &Value, found: &mut Findings) {
             }
             for what in ["labels", "annotations", "taints"] {
                 for problem in kubernetes::problems(tree.get(what), what) {
-                    found.error(format!("invalid {what}: {problem}"));
+                    found.error(format!("invalid node {what}: {problem}"));
                 }
             }
         }
         "KubeNetworkConfig" => network(tree, found),
         "KubePrismConfig" => {
-            found.check((1..=65_535).contains(&number(tree, "port")), "port must be between 1 and 65535");
+            let port = number(tree, "port");
+            found.check((1..=65_535).contains(&port), format!("invalid port {port}: must be in range 1-65535"));
         }
         "KubeAPIServerConfig" => {
             let args = tree.get("extraArgs").and_then(Value::as_object).into_iter().flatten();
@@ -41,37 +42,74 @@ pub(super) fn check(kind: &str, tree: &Value, found: &mut Findings) {
                 }
             }
         }
-        "KubeProxyConfig" if flag(tree, "enabled") != Some(false) => match text(tree, "mode") {
-            "" | "nftables" => {}
-            mode @ ("iptables" | "ipvs") => {
-                found.warning(format!("proxy mode {mode:?} is not recommended, consider using \"nftables\""));
-            }
-            mode => {
-                found.error(format!("invalid proxy mode {mode:?}: supported modes are iptables, ipvs and nftables"));
-            }
-        },
+        // A proxy that is off may be described in any way.
+        "KubeProxyConfig" if flag(tree, "enabled") != Some(false) => proxy(tree, found),
         "KubeClusterConfig" => {
-            let endpoint = text(tree, "endpoint");
-            if let Err(why) = net::endpoint(endpoint) {
-                found.error(format!("invalid cluster endpoint: {why}"));
+            found.check(!text(tree, "clusterName").is_empty(), "clusterName must be specified");
+            match text(tree, "endpoint") {
+                "" => found.error("endpoint must be specified"),
+                endpoint => {
+                    if let Err(why) = net::endpoint(endpoint) {
+                        found.error(format!("cluster endpoint is invalid: {why}"));
+                    }
+                }
             }
         }
         _ => {}
     }
 }
 
+fn proxy(tree: &Value, found: &mut Findings) {
+    found.check(!text(tree, "image").is_empty(), "proxy image cannot be empty");
+    match text(tree, "mode") {
+        "" | "nftables" => {}
+        mode @ ("iptables" | "ipvs") => {
+            found.warning(format!("proxy mode {mode:?} is not recommended, please switch to nftables if possible"));
+        }
+        mode => {
+            found.error(format!("invalid proxy mode {mode:?}: supported modes are iptables, ipvs and nftables"));
+        }
+    }
+    if tree.get("extraArgs").and_then(Value::as_object).is_some_and(|args| !args.is_empty()) {
+        found.warning("extra arguments for kube-proxy may not work as expected, please use configuration instead");
+    }
+}
+
 fn network(tree: &Value, found: &mut Findings) {
     for (key, what) in [("podSubnets", "pod subnets"), ("serviceSubnets", "service subnets")] {
-        let v6 = texts(tree, key).filter(|subnet| subnet.contains(':')).count();
-        let v4 = list(tree, key).len() - v6;
-        found.check(v4 + v6 > 0, format!("{what}: at least one subnet must be specified"));
-        found.check(
-            v4 <= 1 && v6 <= 1,
-            format!("{what}: at most one IPv4 and one IPv6 subnet can be specified for dual-stack clusters"),
-        );
+        if let Err(why) = subnets(tree, key) {
+            found.error(format!("{what}: {why}"));
+        }
     }
     found.check(
         list(tree, "podSubnets").len() == list(tree, "serviceSubnets").len(),
         "the number of pod subnets must match the number of service subnets",
     );
+}
+
+/// The first thing wrong with a list of pod or service subnets.
+fn subnets(tree: &Value, key: &str) -> Result<(), String> {
+    let subnets: Vec<&str> = texts(tree, key).collect();
+    match subnets.len() {
+        0 => return Err("at least one subnets must be specified".to_owned()),
+        1 | 2 => {}
+        _ => return Err("at most two subnets can be specified for dual-stack clusters".to_owned()),
+    }
+    let mut families = Vec::new();
+    for text in subnets {
+        let subnet: ipnet::IpNet = text.parse().map_err(|_| format!("invalid subnet: {text}"))?;
+        if subnet.trunc() != subnet {
+            return Err(format!("invalid subnet: {text} is not a valid CIDR"));
+        }
+        if subnet.max_prefix_len() - subnet.prefix_len() < 4 {
+            return Err(format!("invalid subnet: {text} is too small, it must be at least /4 IPs"));
+        }
+        families.push(subnet.addr().is_ipv4());
+    }
+    if let [first, second] = families[..]
+        && first == second
+    {
+        return Err("at most one IPv4 and one IPv6 subnet can be specified for dual-stack clusters".to_owned());
+    }
+    Ok(())
 }

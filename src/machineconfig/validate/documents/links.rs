@@ -1,5 +1,7 @@
 //! Link documents.
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use super::volumes::cel_problem;
@@ -9,6 +11,12 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
     found.check(!name.is_empty(), "name must be specified");
     match kind {
         "LinkAliasConfig" => {
+            if let Some((prefix, verb)) = name.split_once('%') {
+                found.check(
+                    verb == "d" && !prefix.is_empty(),
+                    format!("name {name:?} contains an invalid format verb, use %d suffix"),
+                );
+            }
             match at(tree, &["selector", "match"]).and_then(Value::as_str).filter(|cel| !cel.is_empty()) {
                 None => found.error("link selector is required"),
                 Some(cel) => {
@@ -43,15 +51,23 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
 }
 
 fn common(tree: &Value, found: &mut Findings) {
+    // What does not parse was refused while decoding; left is what parses and means nothing.
+    let is_unspecified = |text: &str| {
+        let bare = text.split_once('/').map_or(text, |(bare, _)| bare);
+        bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
+    };
     for (index, address) in list(tree, "addresses").iter().enumerate() {
-        found.check(!text(address, "address").is_empty(), format!("address {index} must be a valid IP prefix"));
+        match text(address, "address") {
+            "" => found.error(format!("address {index} must be specified")),
+            address => {
+                found.check(!is_unspecified(address), format!("address {index} must be a valid IP address"));
+            }
+        }
     }
     for (index, route) in list(tree, "routes").iter().enumerate() {
-        let destination = text(route, "destination");
-        // The default route is a route without destination; spelled out it is refused.
-        found.check(
-            !matches!(destination, "0.0.0.0/0" | "::/0"),
-            format!("route {index} destination must be a valid IP prefix"),
-        );
+        // The default route is the one without destination; spelled out it is refused.
+        for (key, what) in [("destination", "prefix"), ("gateway", "address"), ("source", "address")] {
+            found.check(!is_unspecified(text(route, key)), format!("route {index} {key} must be a valid IP {what}"));
+        }
     }
 }
