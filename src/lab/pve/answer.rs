@@ -129,7 +129,8 @@ pub(super) fn download(text: String) -> Response {
     dress(answer(200, "OK", "text/plain", text))
 }
 
-fn dress(mut response: Response) -> Response {
+/// The headers that every answer carries.
+pub(super) fn dress(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(SERVER, HeaderValue::from_static("pve-api-daemon/3.0"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=0"));

@@ -91,7 +91,15 @@ pub(super) fn resources(call: &mut Call) -> Result<Reply, Failure> {
 fn vms(call: &Call) -> Vec<Value> {
     let world = &*call.world;
     let seen = world.pve.vms.keys().filter(|vmid| acl::may(world, call.who, &format!("/vms/{vmid}"), "VM.Audit"));
-    seen.map(|vmid| vm(world, *vmid)).collect()
+    let shown = |vmid: &u32| {
+        let mut row = vm(world, *vmid);
+        let pool = world.pve.pools.iter().find(|(_, pool)| pool.vms.contains(vmid)).map(|(name, _)| name);
+        if let Some(pool) = pool.filter(|pool| acl::may(world, call.who, &format!("/pool/{pool}"), "Pool.Audit")) {
+            row["pool"] = pool.as_str().into();
+        }
+        row
+    };
+    seen.map(shown).collect()
 }
 
 fn vm(world: &World, vmid: u32) -> Value {
@@ -107,20 +115,12 @@ fn vm(world: &World, vmid: u32) -> Value {
             row.insert(option.into(), text.as_str().into());
         }
     }
-    let pool = world.pve.pools.iter().find(|(_, pool)| pool.vms.contains(&vmid));
-    if let Some((pool, _)) = pool {
-        row.insert("pool".into(), pool.as_str().into());
-    }
     row.into()
 }
 
 /// A member of a pool, as `GET /pools` shows it.
 pub(super) fn member(world: &World, vmid: u32) -> Value {
-    let mut row = vm(world, vmid);
-    if let Some(map) = row.as_object_mut() {
-        map.remove("pool");
-    }
-    row
+    vm(world, vmid)
 }
 
 fn storages(call: &Call) -> Vec<Value> {

@@ -1,5 +1,7 @@
 //! Turning requested drives into volumes, and requested options into stored ones.
 
+use std::collections::BTreeSet;
+
 use super::drive::{self, Source};
 use super::property::{self, Properties};
 use super::schema::Schema;
@@ -17,6 +19,8 @@ const CLOUD_INIT: u64 = 4 << 20;
 pub(super) struct Workshop<'a> {
     pub site: &'a Site,
     pub volumes: &'a mut Volumes,
+    /// Storages whose lock somebody else holds.
+    pub locked: &'a BTreeSet<String>,
     pub schema: &'static Schema,
     pub nine: bool,
     pub node: &'a str,
@@ -132,6 +136,10 @@ impl Workshop<'_> {
     }
 
     fn allocate(&mut self, storage: &str, format: Option<&str>, bytes: u64, cloudinit: bool) -> Result<String, String> {
+        if self.locked.contains(storage) {
+            self.log.push("trying to acquire lock...".to_owned());
+            return Err(format!("can't lock file '/var/lock/pve-manager/pve-storage-{storage}' - got timeout"));
+        }
         let wanted = Wanted { vmid: self.vmid, storage, format, bytes, cloudinit };
         let (volid, line) = volume::allocate(self.site, self.volumes, self.node, &wanted, self.now)?;
         self.log.push(line);

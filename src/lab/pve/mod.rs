@@ -60,7 +60,7 @@ mod vm;
 mod volume;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
@@ -94,6 +94,8 @@ pub struct State {
     pub factory_endpoint: Option<FactoryEndpoint>,
     /// A cluster without quorum refuses writes.
     pub quorate: bool,
+    /// Storages whose lock somebody else holds: nothing can be allocated there.
+    pub locked_storages: BTreeSet<String>,
     pub broadcast: Broadcast,
     /// By node: address with prefix length, and gateway, of its first bridge.
     pub addresses: BTreeMap<String, (String, String)>,
@@ -127,6 +129,7 @@ impl State {
             hypervisor: Hypervisor::default(),
             factory_endpoint: None,
             quorate: true,
+            locked_storages: BTreeSet::new(),
             broadcast: Broadcast::default(),
             addresses: BTreeMap::new(),
             certificates: Vec::new(),
@@ -154,6 +157,7 @@ impl State {
         let mut shop = Workshop {
             site,
             volumes: &mut self.volumes,
+            locked: &self.locked_storages,
             schema,
             nine: self.release.nine(),
             node: &guest.node,
@@ -171,6 +175,7 @@ impl State {
             options.insert("boot".into(), disks::default_boot(schema, &options));
         }
         options.entry("smbios1".into()).or_insert_with(|| format!("uuid={}", uuid::Uuid::new_v4()));
+        options.entry("vmgenid".into()).or_insert_with(|| uuid::Uuid::new_v4().to_string());
         options.insert("meta".into(), format!("creation-qemu={},ctime={}", self.release.qemu(), now()));
         self.vms.insert(guest.vmid, Vm { node: guest.node.clone(), config: options, ..Vm::default() });
     }

@@ -117,13 +117,9 @@ pub(super) fn certificates(call: &mut Call) -> Result<Reply, Failure> {
 
 /// `GET /nodes/{node}/capabilities/qemu/cpu`
 pub(super) fn cpu_models(call: &mut Call) -> Result<Reply, Failure> {
-    let vendor = |name: &str| match name {
-        _ if ["EPYC", "Opteron", "athlon", "phenom"].iter().any(|stem| name.starts_with(stem)) => "AuthenticAMD",
-        _ if ["host", "max", "kvm", "qemu", "x86-64"].iter().any(|stem| name.starts_with(stem)) => "default",
-        _ => "GenuineIntel",
-    };
-    let models = call.schema().cpu_models.iter();
-    let rows: Vec<Value> = models.map(|name| json!({ "name": name, "vendor": vendor(name), "custom": 0 })).collect();
+    let models = call.schema().cpu_vendors.iter();
+    let rows: Vec<Value> =
+        models.map(|(name, vendor)| json!({ "name": name, "vendor": vendor, "custom": 0 })).collect();
     Ok(Reply::Data(rows.into()))
 }
 

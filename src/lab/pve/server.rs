@@ -12,7 +12,8 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue,
+    TRANSFER_ENCODING,
 };
 use http_body_util::{BodyExt, Full};
 use percent_encoding::percent_decode_str;
@@ -92,7 +93,11 @@ async fn serve(shared: &Shared, request: Request) -> Result<Response, Hangup> {
             return Err(Hangup);
         }
     };
-    observed(shared, &asked, sent).await
+    let mut response = observed(shared, &asked, sent).await?;
+    if asked.multipart.is_some() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// Everything that the head alone decides.
@@ -101,7 +106,7 @@ fn head(shared: &Shared, request: &Request) -> Result<Asked, Box<Response>> {
     let method = request.method().as_str().to_owned();
     if !["GET", "POST", "PUT", "DELETE"].contains(&method.as_str()) {
         let reason = format!("method '{method}' not available");
-        return Err(Box::new(server::answer(501, &reason, "", "")));
+        return Err(Box::new(answer::dress(server::answer(501, &reason, "", ""))));
     }
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     if request.headers().contains_key(TRANSFER_ENCODING) {
@@ -114,7 +119,7 @@ fn head(shared: &Shared, request: &Request) -> Result<Asked, Box<Response>> {
     let full = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
     let Some(rest) = full.strip_prefix("/api2/") else {
         let text = format!("no such file '{full}'");
-        return Err(Box::new(server::answer(500, &text, "", format!("{text}\n"))));
+        return Err(Box::new(answer::dress(server::answer(500, &text, "", format!("{text}\n")))));
     };
     let (format, rest) = rest.split_once('/').unwrap_or((rest, ""));
     let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
@@ -161,7 +166,7 @@ async fn read(asked: &Asked, request: Request) -> Result<Sent, Unread> {
         return match upload::parse(&body, boundary) {
             Ok(parts) => Ok(Sent { raw: parts.fields, file: Some(parts.file) }),
             Err(upload::Broken::BadRequest) => {
-                Err(Unread::Answer(Box::new(server::answer(400, "Bad Request", "", ""))))
+                Err(Unread::Answer(Box::new(answer::dress(server::answer(400, "Bad Request", "", "")))))
             }
             Err(upload::Broken::Died(text)) => Err(Unread::Answer(Box::new(answer::plain(500, &text)))),
         };

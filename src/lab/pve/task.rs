@@ -209,6 +209,10 @@ pub(super) fn log(call: &mut Call) -> Result<Reply, Failure> {
         Ok(task) if task.log.is_empty() => &empty,
         Ok(task) => &task.log,
     };
+    if std::ptr::eq(lines, &unknown) && !call.release().nine() {
+        // pve-manager 8.4: one line, not a list of one.
+        return Ok(Reply::Paged { data: json!({ "n": 1, "t": unknown[0] }), total: 1 });
+    }
     if call.flag("download") {
         return Ok(Reply::Text(lines.iter().map(|line| format!("{line}\n")).collect()));
     }
