@@ -70,7 +70,8 @@ impl Bundle {
         })
     }
 
-    /// Reads and validates a bundle: talosctl's file, or the JSON spelling `Cluster.Id` that others write.
+    /// Reads and validates a bundle: the file of talosctl and talhelper, the JSON spelling `Cluster.Id`, or the
+    /// `machine_secrets` of Terraform's Talos provider.
     /// Unknown keys are ignored, as talosctl does.
     pub fn parse(text: &str) -> Result<Self, BundleError> {
         let documents = yaml::documents(text)?;
@@ -193,11 +194,15 @@ struct Read<'a> {
 }
 
 impl Read<'_> {
-    /// Keys compare without case, which accepts both spellings.
+    /// Keys compare without case and underscores, and a certificate may be a `cert`: so all spellings are one.
     fn find(&self, path: &[&str]) -> Option<&Node> {
         path.iter().try_fold(self.root, |node, key| {
             let entries = node.as_map()?;
-            entries.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, node)| node)
+            let same = |name: &str| {
+                let bare = name.replace('_', "");
+                bare.eq_ignore_ascii_case(key) || (*key == "crt" && bare.eq_ignore_ascii_case("cert"))
+            };
+            entries.iter().find(|(name, _)| same(name)).map(|(_, node)| node)
         })
     }
 

@@ -4,6 +4,7 @@
 //! spelling, sizes and URLs are canonical. Every unknown key is an error, and all of them are shown at once,
 //! as a YAML tree: that is what the person has to look for.
 
+mod fault;
 mod scalar;
 mod unknown;
 
@@ -12,46 +13,9 @@ use serde_json::{Map, Value};
 use super::documents::Document;
 use super::minor::Minor;
 use super::schema::{self, Field, Struct, Type};
-use super::yaml::{Data, Node, SyntaxError};
+use super::yaml::{Data, Node};
 
-/// A text that is no configuration for the Talos minor asked about.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    #[error(transparent)]
-    Syntax(#[from] SyntaxError),
-    #[error("config not found")]
-    Empty,
-    /// A document that is no mapping.
-    #[error("{0}")]
-    NoMapping(String),
-    #[error("duplicate document {id} is not allowed{at}")]
-    Duplicate { id: String, at: String },
-    /// `at` names the document and its line; Talos 1.11 and earlier leave it out.
-    #[error("{at}{what}")]
-    Document { at: String, what: Fault },
-    /// The documents exclude one another: `conflicting documents: A and B`, `duplicate document: A`.
-    #[error("{0}")]
-    Conflict(String),
-    #[error("error processing patch delete statements at line {line}: {what}")]
-    Delete { line: usize, what: String },
-    #[error("{0}")]
-    DeletePlain(String),
-}
-
-/// What is wrong with one document.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    #[error("missing kind")]
-    MissingKind,
-    #[error("missing apiVersion")]
-    MissingApiVersion,
-    #[error("{kind:?} {api_version:?}: not registered")]
-    NotRegistered { kind: String, api_version: String },
-    #[error("unknown keys found during decoding:\n{0}")]
-    UnknownKeys(String),
-    #[error("error decoding {kind} to {target}: yaml: construct errors: {problems}")]
-    Construct { kind: String, target: String, problems: String },
-}
+pub use fault::{DecodeError, Fault};
 
 /// The identity of a document as its top-level keys give it, before anything else is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]

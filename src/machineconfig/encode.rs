@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::documents::Document;
-use super::schema::{Field, Struct, Type};
+use super::schema::{Field, Struct, Text, Type};
 
 pub(super) fn document(document: &Document) -> Value {
     let mut tree = Map::new();
@@ -98,7 +98,7 @@ fn zero(field: &Field) -> Value {
         }
         Type::List(_) => Value::Array(Vec::new()),
         Type::Map(_) | Type::Args | Type::Free => Value::Object(Map::new()),
-        Type::Int => 0.into(),
+        Type::Int | Type::Text(Text::Mode) => 0.into(),
         Type::Bool => false.into(),
         Type::Pem(_) | Type::Url => Value::Null,
         Type::Duration => "0s".into(),

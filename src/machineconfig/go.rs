@@ -1,6 +1,10 @@
 //! The few habits of Go's standard library that show in configurations: durations, URLs, addresses.
 
+mod url;
+
 use std::net::IpAddr;
+
+pub(super) use url::{Url, url};
 
 /// `1h30m`, `0s`, `-1.5ms`: nanoseconds, as `time.ParseDuration` has them.
 pub(super) fn duration(text: &str) -> Option<i64> {
@@ -75,126 +79,6 @@ pub(super) fn show_duration(nanoseconds: i64) -> String {
     }
 }
 
-/// The parts of a URL that merge one by one. Nothing is normalised: Go keeps `https://h` without a slash.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Url {
-    pub(super) scheme: String,
-    pub(super) user: String,
-    /// With its port, and brackets around IPv6.
-    pub(super) host: String,
-    pub(super) path: String,
-    pub(super) query: String,
-    pub(super) fragment: String,
-    /// `mailto:x`: everything after the colon.
-    pub(super) opaque: String,
-}
-
-impl Url {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |what: String| Err(format!("parse {text:?}: {what}"));
-        if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
-            return wrong("net/url: invalid control character in URL".to_owned());
-        }
-        let mut url = Self::default();
-        let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
-        fragment.clone_into(&mut url.fragment);
-        let mut rest = rest;
-        if let Some((scheme, tail)) = rest.split_once(':')
-            && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-            && scheme.chars().all(|symbol| symbol.is_ascii_alphanumeric() || "+-.".contains(symbol))
-        {
-            url.scheme = scheme.to_ascii_lowercase();
-            rest = tail;
-        } else if rest.starts_with(':') {
-            return wrong("missing protocol scheme".to_owned());
-        }
-        let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
-        query.clone_into(&mut url.query);
-        if let Some(authority) = before.strip_prefix("//") {
-            let (authority, path) = authority.find('/').map_or((authority, ""), |at| authority.split_at(at));
-            let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-            user.clone_into(&mut url.user);
-            host.clone_into(&mut url.host);
-            path.clone_into(&mut url.path);
-            if let Some(problem) = bad_host(host) {
-                return wrong(problem);
-            }
-        } else if !url.scheme.is_empty() && !before.starts_with('/') {
-            before.clone_into(&mut url.opaque);
-        } else {
-            if url.scheme.is_empty() && before.split('/').next().is_some_and(|first| first.contains(':')) {
-                return wrong("first path segment in URL cannot contain colon".to_owned());
-            }
-            before.clone_into(&mut url.path);
-        }
-        Ok(url)
-    }
-
-    /// The host without port and brackets.
-    pub(super) fn hostname(&self) -> &str {
-        let host = self.host.strip_prefix('[').and_then(|host| host.split_once(']')).map(|(host, _)| host);
-        host.unwrap_or_else(|| self.host.rsplit_once(':').map_or(self.host.as_str(), |(host, _)| host))
-    }
-
-    /// The port as written; empty without one.
-    pub(super) fn port(&self) -> &str {
-        let after = self.host.rsplit_once(']').map_or(self.host.as_str(), |(_, after)| after);
-        after.rsplit_once(':').map_or("", |(_, port)| port)
-    }
-}
-
-impl std::fmt::Display for Url {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if !self.scheme.is_empty() {
-            write!(f, "{}:", self.scheme)?;
-        }
-        if !self.opaque.is_empty() {
-            f.write_str(&self.opaque)?;
-        } else {
-            if !self.scheme.is_empty() || !self.host.is_empty() || !self.user.is_empty() {
-                if !self.host.is_empty() || !self.path.is_empty() || !self.user.is_empty() {
-                    f.write_str("//")?;
-                }
-                if !self.user.is_empty() {
-                    write!(f, "{}@", self.user)?;
-                }
-                f.write_str(&self.host)?;
-            }
-            if !self.path.is_empty() && !self.path.starts_with('/') && !self.host.is_empty() {
-                f.write_str("/")?;
-            }
-            f.write_str(&self.path)?;
-        }
-        if !self.query.is_empty() {
-            write!(f, "?{}", self.query)?;
-        }
-        if !self.fragment.is_empty() {
-            write!(f, "#{}", self.fragment)?;
-        }
-        Ok(())
-    }
-}
-
-fn bad_host(host: &str) -> Option<String> {
-    let port = if let Some(tail) = host.strip_prefix('[') {
-        let Some((_, port)) = tail.rsplit_once(']') else { return Some("missing ']' in host".to_owned()) };
-        port
-    } else {
-        host.rfind(':').map_or("", |at| &host[at..])
-    };
-    if !port.is_empty() && !(port.starts_with(':') && port[1..].bytes().all(|byte| byte.is_ascii_digit())) {
-        return Some(format!("invalid port {port:?} after host"));
-    }
-    host.chars()
-        .find(|symbol| " \"<>\\^`{|}".contains(*symbol))
-        .map(|symbol| format!("invalid character {:?} in host name", symbol.to_string()))
-}
-
-/// Parses and prints: `url.Parse(x).String()`.
-pub(super) fn url(text: &str) -> Result<String, String> {
-    Url::parse(text).map(|url| url.to_string())
-}
-
 /// `netip.ParseAddr`: an address, with the texts of its errors as far as they matter.
 pub(super) fn addr(text: &str) -> Result<IpAddr, String> {
     let bare = text.split_once('%').map_or(text, |(bare, _)| bare);
@@ -211,4 +95,33 @@ pub(super) fn addr(text: &str) -> Result<IpAddr, String> {
         "unable to parse IP".to_owned()
     };
     Err(format!("ParseAddr({text:?}): {why}"))
+}
+
+/// `10GiB` in bytes; `None` for a percentage, which only the disk can settle.
+pub(super) fn size(text: &str) -> Option<u128> {
+    let digits = text.find(|symbol: char| !symbol.is_ascii_digit() && symbol != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    if number.is_empty() {
+        return None;
+    }
+    let scale: u128 = match unit.trim().to_ascii_lowercase().trim_end_matches('b') {
+        "" => 1,
+        "k" => 1000,
+        "m" => 1000_u128.pow(2),
+        "g" => 1000_u128.pow(3),
+        "t" => 1000_u128.pow(4),
+        "p" => 1000_u128.pow(5),
+        "ki" => 1 << 10,
+        "mi" => 1 << 20,
+        "gi" => 1 << 30,
+        "ti" => 1 << 40,
+        "pi" => 1 << 50,
+        _ => return None,
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let part: String = part.chars().take(18).collect();
+    let tenths = if part.is_empty() { 0 } else { part.parse::<u128>().ok()?.checked_mul(scale)? };
+    let part_scale = 10_u128.pow(u32::try_from(part.len()).ok()?);
+    whole.checked_mul(scale)?.checked_add(tenths / part_scale)
 }

@@ -39,6 +39,10 @@ pub struct Minor {
     pub(super) flannel_policies_checked: bool,
     /// `machine.files` and `machine.baseRuntimeSpecOverrides` draw warnings.
     pub(super) warns_of_files: bool,
+    /// Talos API access from Kubernetes needs `features.rbac`; later that is always on.
+    pub(super) needs_rbac_feature: bool,
+    /// Where the warning about system extensions sends its reader.
+    pub(super) extensions_guide: &'static str,
     /// Names that a `VolumeConfig` may have.
     pub(super) system_volumes: &'static [&'static str],
 }
@@ -61,6 +65,8 @@ const V1_11: Minor = Minor {
     host_dns_forward_checked: false,
     flannel_policies_checked: false,
     warns_of_files: false,
+    needs_rbac_feature: true,
+    extensions_guide: "https://www.talos.dev/latest/talos-guides/install/boot-assets/",
     system_volumes: VOLUMES,
 };
 
@@ -68,6 +74,7 @@ const V1_12: Minor = Minor {
     number: 12,
     errors_name_document: true,
     validation_names_document: true,
+    needs_rbac_feature: false,
     pointer_zero_overwrites: true,
     max_size_cleared_by_omission: false,
     bare_word_is_file: true,
@@ -75,8 +82,14 @@ const V1_12: Minor = Minor {
     ..V1_11
 };
 
-const V1_13: Minor =
-    Minor { number: 13, args_are_lists: true, host_dns_forward_checked: true, flannel_policies_checked: true, ..V1_12 };
+const V1_13: Minor = Minor {
+    number: 13,
+    args_are_lists: true,
+    host_dns_forward_checked: true,
+    flannel_policies_checked: true,
+    extensions_guide: "https://docs.siderolabs.com/talos/latest/platform-specific-installations/boot-assets",
+    ..V1_12
+};
 
 const V1_14: Minor = Minor {
     number: 14,

@@ -4,7 +4,7 @@
 //! contracts 1.9 to 1.14, down to the texts of errors, because a machine applies the same rules when a configuration
 //! reaches it: what passes here is accepted there, and what fails, fails before the first VM exists.
 //!
-//! One table of fields ([`schema`]) drives decoding, merging, deleting and encoding, since Go's behaviour follows from
+//! One table of fields (`schema`) drives decoding, merging, deleting and encoding, since Go's behaviour follows from
 //! each field's type. [`Contract`] says what is generated, [`Minor`] how a running Talos treats it; both are one row
 //! per version, and code asks a field of a row.
 
@@ -23,6 +23,7 @@ pub mod patch;
 mod pki;
 mod schema;
 pub mod talosconfig;
+mod validate;
 pub mod view;
 mod yaml;
 
@@ -34,6 +35,7 @@ pub use generate::{GenerateError, Input, generate};
 pub use minor::Minor;
 pub use patch::{Patch, PatchError, PatchSource, apply};
 pub use pki::{Pair, PkiError};
+pub use validate::{Mode, Verdict, validate};
 pub use yaml::SyntaxError;
 
 #[cfg(test)]

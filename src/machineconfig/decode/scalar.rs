@@ -32,8 +32,17 @@ pub(super) fn read(text: &str, plain: bool, kind: &Type) -> Result<Value, String
 
 fn of_kind(text: &str, kind: Text) -> Result<Value, String> {
     let ok = match kind {
-        // The allowed words differ per field and version; what a word means is for validation.
-        Text::Any | Text::Enum | Text::Size | Text::SizeMatch => true,
+        Text::Any | Text::Size => true,
+        Text::Enum(words) if words.is_empty() || text.is_empty() => true,
+        Text::Enum(words) if words.split('|').any(|word| word == text) => true,
+        Text::Enum(words) => return Err(format!("`{text}` is none of {}", words.replace('|', ", "))),
+        Text::SizeMatch => {
+            let bare = text.trim_start_matches(['<', '>', '=', '!', ' ']);
+            if go::size(bare).is_none() {
+                return Err(format!("failed to parse disk size {text}"));
+            }
+            true
+        }
         Text::Base64 => return base64(text).map(Value::String),
         Text::Mode => {
             let number = yaml::integer(text).and_then(|number| number.as_u64()).filter(|mode| *mode <= 0o7777);
@@ -42,8 +51,8 @@ fn of_kind(text: &str, kind: Text) -> Result<Value, String> {
         Text::Port => {
             let bounds = text.split_once('-').unwrap_or((text, text));
             let port = |text: &str| text.trim().parse::<u16>().ok();
-            let range = port(bounds.0).zip(port(bounds.1)).filter(|(low, high)| low <= high);
-            let (low, high) = range.ok_or_else(|| format!("`{text}` is no port or range of ports"))?;
+            let (low, high) =
+                port(bounds.0).zip(port(bounds.1)).ok_or_else(|| format!("`{text}` is no port or range of ports"))?;
             return Ok(if low == high { Value::from(low) } else { Value::String(text.to_owned()) });
         }
         Text::Addr => text.is_empty() || go::addr(text).is_ok(),

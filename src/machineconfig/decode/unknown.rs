@@ -66,6 +66,11 @@ fn below(tree: Tree, indent: usize, text: &mut String) {
                 inline(item, indent, text);
             }
         }
+        Tree::Leaf(node) if node.alias.is_some() => {
+            text.push(' ');
+            flow(&node, text);
+            text.push('\n');
+        }
         Tree::Leaf(node) => match node.data {
             Data::Map(entries) if !node.flow && !entries.is_empty() => {
                 below(Tree::Map(leaves(entries)), indent, text);
@@ -101,6 +106,9 @@ fn leaves(entries: Vec<(String, Node)>) -> Unknown {
 }
 
 fn flow(node: &Node, text: &mut String) {
+    if let Some(alias) = &node.alias {
+        return text.push_str(alias);
+    }
     match &node.data {
         Data::Scalar { text: own, plain: true } => text.push_str(own),
         Data::Scalar { text: own, plain: false } => text.push_str(&serde_json::Value::from(own.as_str()).to_string()),

@@ -56,7 +56,7 @@ struct Walk {
 impl Walk {
     /// The node without its deletions; `None` when that leaves nothing of what was something.
     fn node(&mut self, node: Node, in_list: bool) -> Result<Option<Node>, String> {
-        let Node { line, flow, data } = node;
+        let Node { line, flow, alias, data } = node;
         let data = match data {
             Data::Map(entries) => {
                 let had = !entries.is_empty();
@@ -94,7 +94,7 @@ impl Walk {
             }
             scalar @ Data::Scalar { .. } => scalar,
         };
-        Ok(Some(Node { line, flow, data }))
+        Ok(Some(Node { line, flow, alias, data }))
     }
 
     fn hit(&mut self, in_list: bool) -> Result<(), String> {

@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Operation>, String> {
         Ok(list) => list,
         Err(error) => {
             let nodes = yaml::documents(text).map_err(|_| error.to_string())?;
-            let tree = nodes.first().map_or(Value::Null, |node| node.to_value());
+            let tree = nodes.first().map_or(Value::Null, yaml::Node::to_value);
             if tree.is_null() && nodes.len() <= 1 {
                 return Ok(Vec::new());
             }
@@ -187,4 +187,35 @@ fn replace(tree: &mut Value, path: &str, value: Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The operations as one strategic patch. Adding to the end of a list is what merging does anyway; other places in a
+/// list have no strategic form.
+pub(super) fn strategic(operations: &[Operation]) -> Option<Value> {
+    let mut tree = Value::Object(Map::new());
+    for operation in operations {
+        let path = operation.path.as_deref()?;
+        let (path, value) = match (operation.op.as_str(), path.strip_suffix("/-")) {
+            ("add", Some(list)) => (list, Value::Array(vec![operation.value.clone()])),
+            ("add" | "replace", None) => (path, operation.value.clone()),
+            ("remove", None) => (path, serde_json::json!({ "$patch": "delete" })),
+            _ => return None,
+        };
+        let mut at = &mut tree;
+        for key in path.split('/').skip(1).map(unescape) {
+            if key.parse::<i64>().is_ok() {
+                return None;
+            }
+            if at.is_null() {
+                *at = Value::Object(Map::new());
+            }
+            at = at.as_object_mut()?.entry(key).or_insert(Value::Null);
+        }
+        if let (Value::Array(list), Value::Array(more)) = (&mut *at, &value) {
+            list.extend(more.iter().cloned());
+        } else {
+            *at = value;
+        }
+    }
+    Some(tree)
 }

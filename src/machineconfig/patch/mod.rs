@@ -120,6 +120,13 @@ impl Patch {
         &self.source
     }
 
+    /// For a JSON patch the strategic one with the same effect, as YAML to show; `None` where there is none: moves,
+    /// tests, and anything inside a list.
+    pub fn strategic_form(&self) -> Option<String> {
+        let Body::Json(operations) = &self.body else { return None };
+        json6902::strategic(operations).map(|tree| yaml::emit(&tree))
+    }
+
     /// Whether this is a list of RFC 6902 operations, which no configuration of several documents takes.
     pub fn is_json6902(&self) -> bool {
         matches!(self.body, Body::Json(_))

@@ -6,7 +6,7 @@
 //!
 //! A block is `Kind since`, then indented `path: name:type, …` lines (`.` is the document itself). Type codes:
 //! `s` text, `i` integer, `b` boolean, `dur`, `url`, `pem{…}` base64 of PEM, `b64`, `args`, `cel`, `bytes`, `obj`,
-//! `U` free-form, `[x]` list, `{x}` map; `enum`, `addr`, `prefix`, `addrport`, `mac`, `port`, `mode`, `size`,
+//! `U` free-form, `[x]` list, `{x}` map; `enum` (with its words where they are known: `enum|a|b`), `addr`, `prefix`, `addrport`, `mac`, `port`, `mode`, `size`,
 //! `sizematch` are texts that have to parse. Suffixes: `?` Go pointer, `*` always written, `(R)` merging replaces,
 //! `(K:key)` elements merge by that key, `(K=key)` elements are replaced by that key, `@1.N` first version, `!` a bare (not nullable) network type, which differs nowhere here.
 
@@ -43,7 +43,8 @@ pub(super) enum Text {
     Addr,
     AddrPort,
     Base64,
-    Enum,
+    /// One of these words; without words Talos has a list that this table does not know.
+    Enum(&'static str),
     Mac,
     Mode,
     Port,
@@ -119,6 +120,12 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
         return Some(&V1ALPHA1);
     }
     DOCUMENTS.iter().find(|kind| kind.name == name)
+}
+
+/// Every kind, v1alpha1 first.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = &'static Kind> {
+    std::iter::once(&*V1ALPHA1).chain(DOCUMENTS.iter())
 }
 
 #[cfg(test)]

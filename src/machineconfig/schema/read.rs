@@ -76,6 +76,9 @@ fn kind(code: &'static str, path: &str, lines: &[Line]) -> Type {
         let item = item.strip_suffix('}').expect("a map is `{type}`");
         return Type::Map(Box::new(kind(item, &format!("{path}{{}}"), lines)));
     }
+    if let Some(words) = code.strip_prefix("enum") {
+        return Type::Text(Text::Enum(words.trim_start_matches('|')));
+    }
     match code.trim_end_matches('!') {
         "s" => Type::Text(Text::Any),
         "i" => Type::Int,
@@ -93,7 +96,6 @@ fn kind(code: &'static str, path: &str, lines: &[Line]) -> Type {
         "addr" => Type::Text(Text::Addr),
         "addrport" => Type::Text(Text::AddrPort),
         "b64" => Type::Text(Text::Base64),
-        "enum" => Type::Text(Text::Enum),
         "mac" => Type::Text(Text::Mac),
         "mode" => Type::Text(Text::Mode),
         "port" => Type::Text(Text::Port),

@@ -48,7 +48,7 @@ fn input(options: &Value) -> Input {
 
 #[test]
 fn generates_what_talos_generates() {
-    run("gen", cases("gen"), |case| {
+    run("gen", &cases("gen"), |case| {
         let recorded = json(format!("gen/{case}/case.json"));
         let options = &recorded["options"];
         let contract = Contract::parse(options["contract"].as_str().expect("text")).expect("a contract");
@@ -86,7 +86,7 @@ fn generates_what_talos_generates() {
 
 #[test]
 fn writes_keys_in_talos_order_and_reads_its_own_writing() {
-    run("gen, text", cases("gen"), |case| {
+    run("gen, text", &cases("gen"), |case| {
         let path = root().join(format!("gen/{case}/expected.yaml"));
         let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
         let parsed = Documents::parse(&text).map_err(|error| error.to_string())?;

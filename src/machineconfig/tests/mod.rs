@@ -2,8 +2,10 @@
 
 mod gen_config;
 mod patch;
+mod properties;
 mod secrets;
 mod talosconfig;
+mod validate;
 
 use std::path::{Path, PathBuf};
 
@@ -78,7 +80,7 @@ pub(super) fn documents_differ(ours: &[Value], theirs: &[Value]) -> Option<Strin
 }
 
 /// Runs every case and fails with all the failures.
-pub(super) fn run(area: &str, cases: Vec<String>, mut check: impl FnMut(&str) -> Result<(), String>) {
+pub(super) fn run(area: &str, cases: &[String], mut check: impl FnMut(&str) -> Result<(), String>) {
     let total = cases.len();
     let failures: Vec<String> =
         cases.iter().filter_map(|case| check(case).err().map(|why| format!("{case}: {why}"))).collect();

@@ -1,8 +1,8 @@
 use serde_json::Value;
 
-use super::{documents_differ, json, read, run_listed, trees};
+use super::{documents_differ, read, run_listed, trees};
 use crate::machineconfig::patch::{Argument, argument};
-use crate::machineconfig::{Documents, Minor, Patch, PatchSource, apply};
+use crate::machineconfig::{Documents, Minor, Mode, Patch, PatchSource, apply, validate};
 
 /// Patches `case` as a machine of `version` would, or says at which stage it failed, and how.
 fn patched(case: &str, recorded: &Value, minor: &Minor) -> Result<Documents, (&'static str, String)> {
@@ -40,7 +40,16 @@ fn patches_as_talos_does() {
             (Ok(_), "panic") if case.contains("delete-missing") => Ok(()),
             (Ok(made), "ok") => {
                 let text = read(format!("patch/{case}/{}", result["file"].as_str().expect("file")));
-                documents_differ(&made.trees(), &trees(&text)).map_or(Ok(()), Err)
+                documents_differ(&made.trees(), &trees(&text)).map_or(Ok(()), Err)?;
+                let verdict = validate(&made, Mode::Metal, false, &minor);
+                let recorded = |key: &str| -> Vec<String> {
+                    serde_json::from_value(result["validation"][key].clone()).unwrap_or_default()
+                };
+                if verdict.errors == recorded("errors") && verdict.warnings == recorded("warnings") {
+                    Ok(())
+                } else {
+                    Err(format!("validation: ours {verdict:?}, Talos's {}", result["validation"]))
+                }
             }
             (Err((_, ours)), "error") => {
                 let theirs = read(format!("patch/{case}/{}", result["file"].as_str().expect("file")));

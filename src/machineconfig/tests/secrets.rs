@@ -1,12 +1,13 @@
+use serde_json::json;
 use x509_parser::prelude::*;
 
-use super::{bundle, cases, json, read, run, trees};
+use super::{bundle, cases, json as fixture, read, run, trees};
 use crate::machineconfig::{Bundle, BundleError, Contract};
 
 #[test]
 fn accepts_and_refuses_bundles_as_talos_does() {
-    run("secrets", cases("secrets/validate"), |case| {
-        let recorded = json(format!("secrets/validate/{case}/expected.json"));
+    run("secrets", &cases("secrets/validate"), |case| {
+        let recorded = fixture(format!("secrets/validate/{case}/expected.json"));
         let made = Bundle::parse(&read(format!("secrets/validate/{case}/secrets.yaml")));
         for (version, result) in recorded.as_object().expect("versions") {
             let errors: Vec<&str> =
@@ -97,9 +98,8 @@ fn a_new_bundle_is_what_talos_would_make() {
 #[test]
 fn reads_the_spelling_of_other_tools() {
     let ours = trees(&read("secrets/secrets-a.yaml"));
-    let cert =
-        |name: &str| serde_json::json!({ "Crt": ours[0]["certs"][name]["crt"], "Key": ours[0]["certs"][name]["key"] });
-    let other = serde_json::json!({
+    let cert = |name: &str| json!({ "Crt": ours[0]["certs"][name]["crt"], "Key": ours[0]["certs"][name]["key"] });
+    let other = json!({
         "Cluster": { "Id": ours[0]["cluster"]["id"], "Secret": ours[0]["cluster"]["secret"] },
         "Secrets": {
             "BootstrapToken": ours[0]["secrets"]["bootstraptoken"],
@@ -112,5 +112,21 @@ fn reads_the_spelling_of_other_tools() {
         },
     });
     let read = Bundle::parse(&other.to_string()).unwrap_or_else(|error| panic!("{error}"));
+    assert!(trees(read.to_yaml().expose()) == ours);
+
+    let cert = |name: &str| json!({ "cert": ours[0]["certs"][name]["crt"], "key": ours[0]["certs"][name]["key"] });
+    let terraform = json!({
+        "cluster": ours[0]["cluster"],
+        "secrets": {
+            "bootstrap_token": ours[0]["secrets"]["bootstraptoken"],
+            "secretbox_encryption_secret": ours[0]["secrets"]["secretboxencryptionsecret"],
+        },
+        "trustdinfo": ours[0]["trustdinfo"],
+        "certs": {
+            "etcd": cert("etcd"), "k8s": cert("k8s"), "k8s_aggregator": cert("k8saggregator"),
+            "k8s_serviceaccount": ours[0]["certs"]["k8sserviceaccount"], "os": cert("os"),
+        },
+    });
+    let read = Bundle::parse(&terraform.to_string()).unwrap_or_else(|error| panic!("{error}"));
     assert!(trees(read.to_yaml().expose()) == ours);
 }

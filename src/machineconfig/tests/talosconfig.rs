@@ -6,7 +6,7 @@ use crate::machineconfig::talosconfig::{Admin, client};
 
 #[test]
 fn issues_what_talos_issues() {
-    run("talosconfig", cases("talosconfig"), |case| {
+    run("talosconfig", &cases("talosconfig"), |case| {
         let recorded = json(format!("talosconfig/{case}/case.json"));
         let certificate = json(format!("talosconfig/{case}/certificate.json"));
         let bundle = bundle(recorded["secrets"].as_str().expect("path"));
