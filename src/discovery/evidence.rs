@@ -2,10 +2,17 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::finder::Wanted;
 use crate::reach::Reach;
 use crate::talos::{Credentials, Identity, Meaning, Talos, TalosError};
+use crate::wait::humanise;
+
+/// For an answer to who it is. Whatever else listens there and stays silent must not hold up the search for others.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What answered at an address.
 #[derive(Clone, Debug)]
@@ -29,12 +36,13 @@ pub enum Showed {
 impl Sighting {
     /// Asks whatever answers at `ip` who it is: in maintenance mode, or with `credentials` as a machine of ours.
     pub(super) async fn of(reach: &Reach, ip: IpAddr, credentials: Option<&Credentials>) -> Self {
-        let showed = match ask(reach, ip, credentials).await {
-            Ok(identity) => Showed::Identity(identity),
-            Err(error) => match error.meaning() {
+        let showed = match timeout(PATIENCE, ask(reach, ip, credentials)).await {
+            Ok(Ok(identity)) => Showed::Identity(identity),
+            Ok(Err(error)) => match error.meaning() {
                 Some(Meaning::NotInMaintenance | Meaning::AnotherCluster) => Showed::Configured,
                 _ => Showed::Nothing(error.chain()),
             },
+            Err(_) => Showed::Nothing(format!("no answer within {}", humanise(PATIENCE))),
         };
         Self { ip, secured: credentials.is_some() && matches!(showed, Showed::Identity(_)), showed }
     }

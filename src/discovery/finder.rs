@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -18,7 +19,7 @@ use crate::reach::Reach;
 use crate::talos::{Credentials, Identity};
 use crate::wait::{Pace, Probe, WaitError, until};
 
-/// Younger than this, a snapshot serves every lane that asks.
+/// Younger than this, a snapshot serves every lane that asks and has not seen it yet.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// How many machines are asked at a time who they are.
@@ -48,6 +49,8 @@ pub struct Found {
 
 /// One sweep and what all that answered said.
 struct Snapshot {
+    /// Counts up from 1.
+    number: u64,
     taken: Instant,
     sightings: Vec<Sighting>,
 }
@@ -60,27 +63,17 @@ pub struct Finder {
     /// Of the maintenance API, and of our own cluster: a machine shows itself on one or the other.
     maintenance: Mutex<Option<Arc<Snapshot>>>,
     secured: Mutex<Option<Arc<Snapshot>>>,
-    #[cfg(test)]
-    sweeps: std::sync::atomic::AtomicUsize,
 }
 
 impl Finder {
     pub fn new(reach: Reach, network: Ipv4Net, method: Method) -> Self {
-        Self {
-            reach,
-            network,
-            method,
-            maintenance: Mutex::default(),
-            secured: Mutex::default(),
-            #[cfg(test)]
-            sweeps: std::sync::atomic::AtomicUsize::new(0),
-        }
+        Self { reach, network, method, maintenance: Mutex::default(), secured: Mutex::default() }
     }
 
-    /// How many sweeps this finder has made.
+    /// How many snapshots were taken of the maintenance API.
     #[cfg(test)]
-    pub(super) fn sweeps(&self) -> usize {
-        self.sweeps.load(std::sync::atomic::Ordering::Relaxed)
+    pub(super) async fn snapshots(&self) -> u64 {
+        self.maintenance.lock().await.as_ref().map_or(0, |snapshot| snapshot.number)
     }
 
     /// Waits until `wanted` is proven to answer in maintenance mode, for at most `deadline`.
@@ -132,7 +125,8 @@ impl Finder {
             static_address::address(wanted)?;
         }
         let what = format!("{} with UUID {} and its net0 MAC", wanted.machine, wanted.uuid);
-        let found = until(&what, Pace::STEADY, deadline, waiting, || self.look(wanted, credentials)).await;
+        let last = AtomicU64::new(0);
+        let found = until(&what, Pace::STEADY, deadline, waiting, || self.look(wanted, credentials, &last)).await;
         found.map_err(|error| match error {
             WaitError::Never(error) => error,
             timeout @ WaitError::TimedOut { .. } => {
@@ -141,7 +135,13 @@ impl Finder {
         })
     }
 
-    async fn look(&self, wanted: &Wanted, credentials: Option<&Credentials>) -> Probe<Found, DiscoveryError> {
+    /// One look. `last` is the number of the last snapshot that this search has seen.
+    async fn look(
+        &self,
+        wanted: &Wanted,
+        credentials: Option<&Credentials>,
+        last: &AtomicU64,
+    ) -> Probe<Found, DiscoveryError> {
         let mut seen = Vec::new();
         // A knock first: it gives up on a silent address far sooner than a dial does.
         if let Some(ip) = wanted.hint
@@ -154,10 +154,11 @@ impl Finder {
             seen.push(sighting);
         }
         if self.method == Method::Sweep {
-            let snapshot = match self.snapshot(credentials).await {
+            let snapshot = match self.snapshot(credentials, last.load(Ordering::Relaxed)).await {
                 Ok(snapshot) => snapshot,
                 Err(error) => return Probe::NotYet(with_source(&error)),
             };
+            last.store(snapshot.number, Ordering::Relaxed);
             if let Some(found) = snapshot.sightings.iter().find_map(|sighting| sighting.clone().found(wanted)) {
                 return Probe::Ready(found);
             }
@@ -167,23 +168,24 @@ impl Finder {
         Probe::NotYet(reason(wanted, seen))
     }
 
-    /// The latest snapshot if it is fresh, else a new one. The lock is held while looking: who comes meanwhile waits
-    /// and is served by the same one.
-    async fn snapshot(&self, credentials: Option<&Credentials>) -> Result<Arc<Snapshot>, DiscoveryError> {
+    /// The latest snapshot if it is fresh and newer than `last`, else a new one. The lock is held while looking: who
+    /// comes meanwhile waits and is served by the same one.
+    async fn snapshot(&self, credentials: Option<&Credentials>, last: u64) -> Result<Arc<Snapshot>, DiscoveryError> {
         let shared = if credentials.is_some() { &self.secured } else { &self.maintenance };
         let mut latest = shared.lock().await;
-        if let Some(snapshot) = latest.as_ref().filter(|snapshot| snapshot.taken.elapsed() < FRESH) {
+        let number = latest.as_ref().map_or(0, |snapshot| snapshot.number);
+        if let Some(snapshot) = latest.as_ref().filter(|_| number > last)
+            && snapshot.taken.elapsed() < FRESH
+        {
             return Ok(snapshot.clone());
         }
         let sightings = self.ask_everywhere(credentials).await?;
-        let snapshot = Arc::new(Snapshot { taken: Instant::now(), sightings });
+        let snapshot = Arc::new(Snapshot { number: number + 1, taken: Instant::now(), sightings });
         *latest = Some(snapshot.clone());
         Ok(snapshot)
     }
 
     async fn ask_everywhere(&self, credentials: Option<&Credentials>) -> Result<Vec<Sighting>, DiscoveryError> {
-        #[cfg(test)]
-        self.sweeps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let open = sweep(&self.reach, self.network).await?;
         let asked = stream::iter(open).map(|ip| Sighting::of(&self.reach, ip, credentials)).buffered(ASKED_AT_ONCE);
         Ok(asked.collect().await)

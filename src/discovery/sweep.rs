@@ -1,4 +1,9 @@
 //! Method *sweep*: knock at every address of the network.
+//!
+//! Meant for networks up to a /22. On a larger one that is directly attached, Linux's
+//! neighbour table (`gc_thresh3`, 1024 entries by default) overflows with silent
+//! addresses, and the kernel then drops first packets without a word: such a network
+//! needs static addresses, or a router in between.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,8 +16,7 @@ use super::DiscoveryError;
 use super::knock::{Heard, knock};
 use crate::reach::Reach;
 
-/// What every system grants; more than the neighbour table of a Linux router holds unresolved (1024) would only make
-/// it forget.
+/// What every system grants.
 const LEAST: usize = 512;
 
 /// Beyond this, this computer is busier with its sockets than with waiting.
@@ -23,8 +27,8 @@ const KEPT_BACK: usize = 128;
 
 /// The addresses of `network` that have Talos's port open, in ascending order.
 ///
-/// Takes about a quarter of a second for each [`in_flight`] addresses that stay silent; a /22 half a second. Network and
-/// broadcast address are left out.
+/// Network and broadcast address are left out. Silent addresses cost time, measured in a debug build on two cores: a
+/// /22 takes 0.3 s and a /16 4 s, or 0.5 s and 19 s where only 1024 files may be open.
 pub async fn sweep(reach: &Reach, network: Ipv4Net) -> Result<Vec<IpAddr>, DiscoveryError> {
     sweep_with(network, in_flight(), |ip| knock(reach, ip)).await
 }

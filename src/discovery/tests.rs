@@ -167,7 +167,7 @@ async fn lanes_share_a_sweep() {
     let (first, second) = (wanted(None), Wanted { uuid: other, macs: vec![Mac([7; 6])], ..wanted(None) });
     let (one, two) = tokio::join!(finder.find(&first, SOON, |_| {}), finder.find(&second, SOON, |_| {}));
     assert_eq!((one.expect("found").ip, two.expect("found").ip), (ip(9), ip(10)));
-    assert_eq!(finder.sweeps(), 1);
+    assert_eq!(finder.snapshots().await, 1);
 }
 
 #[tokio::test]
@@ -177,6 +177,31 @@ async fn a_sweep_finds_every_open_address_on_both_edges() {
         waiting_at(&site, ip(last), UUID, MAC).await;
     }
     assert_eq!(sweep(&site.reach, network()).await.expect("it can look"), [ip(1), ip(17), ip(62)]);
+}
+
+#[tokio::test]
+async fn a_machine_that_comes_is_not_kept_waiting_by_an_old_snapshot() {
+    let site = Site::take();
+    let finder = Finder::new(site.reach, network(), Method::Sweep);
+    let sought = wanted(None);
+    let looks = AtomicUsize::new(0);
+    let waiting = |_: &str| {
+        looks.fetch_add(1, Ordering::Relaxed);
+    };
+    // Each look of one search is a new one, however fresh the last.
+    assert!(finder.find(&sought, NOT_LONG, waiting).await.is_err());
+    assert_eq!(finder.snapshots().await, looks.load(Ordering::Relaxed) as u64);
+}
+
+#[tokio::test]
+async fn something_that_accepts_and_stays_silent_holds_up_nobody_for_long() {
+    let site = Site::take();
+    let tarpit = tokio::net::TcpListener::bind(site.reach.socket(ip(3), crate::talos::APID_PORT)).await;
+    waiting_at(&site, ip(9), UUID, MAC).await;
+    let finder = Finder::new(site.reach, network(), Method::Sweep);
+    let found = finder.find(&wanted(None), Duration::from_secs(10), |_| {}).await;
+    assert_eq!(found.expect("it is there").ip, ip(9));
+    drop(tarpit.expect("the address is ours"));
 }
 
 /// Silence is the slow case: every address costs the whole patience.

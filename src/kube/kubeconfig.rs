@@ -24,7 +24,7 @@ const LISTS: [(&str, &str); 3] = [("clusters", "cluster"), ("users", "user"), ("
 /// Where `reach` leads elsewhere than the server's address, kubectl is told to dial there, and which name to verify.
 pub fn merge(existing: Option<&str>, incoming: &Secret, context: &str, reach: &Reach) -> Result<Secret, KubeError> {
     let mut file = read(existing)?;
-    let (mut cluster, user, namespace) = current(incoming.expose())?;
+    let Current { mut cluster, user, namespace } = current(incoming.expose())?;
     redirect(&mut cluster, reach)?;
     let mut link = Map::new();
     link.insert("cluster".into(), context.into());
@@ -97,7 +97,9 @@ fn read(existing: Option<&str>) -> Result<Map<String, Value>, KubeError> {
 }
 
 fn write(file: &Map<String, Value>) -> Result<Secret, KubeError> {
-    serde_saphyr::to_string(file).map(Secret::new).map_err(|error| bad(error.to_string()))
+    // Go's reader refuses a block scalar whose first line begins with a tab: quote such text instead.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(file, options).map(Secret::new).map_err(|error| bad(error.to_string()))
 }
 
 /// A list of the file. kubectl writes `null` for an empty one.
@@ -125,8 +127,14 @@ fn put(file: &mut Map<String, Value>, list: &str, key: &str, name: &str, body: V
     Ok(())
 }
 
-/// Cluster, user and namespace of the current context.
-fn current(incoming: &str) -> Result<(Map<String, Value>, Value, Option<Value>), KubeError> {
+/// What a kubeconfig's current context leads to.
+struct Current {
+    cluster: Map<String, Value>,
+    user: Value,
+    namespace: Option<Value>,
+}
+
+fn current(incoming: &str) -> Result<Current, KubeError> {
     let mut file = read(Some(incoming))?;
     let name = file.get("current-context").and_then(Value::as_str).unwrap_or_default().to_owned();
     let context = take(&mut file, "contexts", "context", &name)?;
@@ -134,7 +142,7 @@ fn current(incoming: &str) -> Result<(Map<String, Value>, Value, Option<Value>),
     let cluster = take(&mut file, "clusters", "cluster", &named("cluster"))?;
     let user = take(&mut file, "users", "user", &named("user"))?;
     match cluster {
-        Value::Object(cluster) => Ok((cluster, user, context.get("namespace").cloned())),
+        Value::Object(cluster) => Ok(Current { cluster, user, namespace: context.get("namespace").cloned() }),
         _ => Err(bad("its cluster is no mapping")),
     }
 }

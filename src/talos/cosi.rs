@@ -60,7 +60,8 @@ impl Talos {
     pub async fn get<R: Resource>(&self, id: &str) -> Result<Option<R>, TalosError> {
         let request =
             GetRequest { namespace: R::NAMESPACE.into(), r#type: R::TYPE.into(), id: id.into(), options: None };
-        let reply = self.call(R::TYPE, DEADLINE, async { self.state().get(request).await }).await;
+        // Boxed, because an identity asks six of these side by side, and each is some 4 KiB.
+        let reply = Box::pin(self.call(R::TYPE, DEADLINE, async { self.state().get(request).await })).await;
         match reply {
             Ok(reply) => reply.into_inner().resource.map(|resource| self.decode(resource)).transpose(),
             Err(error) if error.code() == Some(Code::NotFound) || is_unknown_kind(&error) => Ok(None),
@@ -71,17 +72,15 @@ impl Talos {
     /// All resources of a kind, with their ids; none if this version of Talos has no such kind.
     pub async fn list<R: Resource>(&self) -> Result<Vec<(String, R)>, TalosError> {
         let request = ListRequest { namespace: R::NAMESPACE.into(), r#type: R::TYPE.into(), options: None };
-        let all = self
-            .call(R::TYPE, DEADLINE, async {
-                let mut stream = self.state().list(request).await?.into_inner();
-                let mut all = Vec::new();
-                while let Some(reply) = stream.message().await? {
-                    all.extend(reply.resource);
-                }
-                Ok(all)
-            })
-            .await;
-        match all {
+        let all = self.call(R::TYPE, DEADLINE, async {
+            let mut stream = self.state().list(request).await?.into_inner();
+            let mut all = Vec::new();
+            while let Some(reply) = stream.message().await? {
+                all.extend(reply.resource);
+            }
+            Ok(all)
+        });
+        match Box::pin(all).await {
             Ok(all) => all
                 .into_iter()
                 .map(|resource| {
@@ -118,7 +117,7 @@ impl Talos {
         loop {
             let Ok(next) = timeout_at(end, stream.message()).await else { return Ok(None) };
             let reply = self.call(R::TYPE, DEADLINE, std::future::ready(next)).await?;
-            let Some(reply) = reply else { return Err(self.cut::<R>("it ended".into())) };
+            let Some(reply) = reply else { return Err(self.cut::<R>("it ended")) };
             // The first reply holds no event: it says that the watch is armed.
             for event in reply.event {
                 let state = match event.event_type() {
@@ -126,7 +125,7 @@ impl Talos {
                         event.resource.map(|resource| self.decode(resource)).transpose()?
                     }
                     EventType::Destroyed => None,
-                    EventType::Errored => return Err(self.cut::<R>(event.error.unwrap_or_default())),
+                    EventType::Errored => return Err(self.cut::<R>(event.error())),
                     EventType::Bootstrapped | EventType::Noop => continue,
                 };
                 if let Some(answer) = judge(state) {
@@ -136,7 +135,7 @@ impl Talos {
         }
     }
 
-    fn cut<R: Resource>(&self, reason: String) -> TalosError {
+    fn cut<R: Resource>(&self, reason: &str) -> TalosError {
         TalosError::Reply { address: self.address(), method: R::TYPE, reason: format!("the watch was cut: {reason}") }
     }
 

@@ -24,8 +24,12 @@ use super::tls::{self, Seen, Trust};
 use super::{APID_PORT, Credentials, TalosError};
 use crate::reach::Reach;
 
-/// For TCP and TLS together. A machine on the same network needs milliseconds; one that boots drops packets.
-const DIAL: Duration = Duration::from_secs(3);
+/// For TCP: long enough for the one repetition of a lost SYN, which comes after a second. Silent addresses are probed
+/// often, and whoever probes several in turn waits this long for each.
+const CONNECT: Duration = Duration::from_millis(1500);
+
+/// For TLS. A machine that boots may be slow; one that is somebody's tarpit must not hold us.
+const HANDSHAKE: Duration = Duration::from_secs(3);
 
 /// A connection that stands.
 #[derive(Clone)]
@@ -78,21 +82,18 @@ pub(super) async fn dial(
     let address = SocketAddr::new(ip, APID_PORT);
     let (config, seen) = tls::config(trust, credentials)?;
     let look = || seen.lock().expect("nothing panics while it holds this lock").clone();
-    let connect = async {
-        let tcp = TcpStream::connect(reach.socket(ip, APID_PORT))
-            .await
-            .map_err(|source| Failed::from(TalosError::Unreachable { address, source }))?;
-        // Calls are small and wait for each other: Nagle would only delay them.
-        tcp.set_nodelay(true).map_err(|source| Failed::from(TalosError::Unreachable { address, source }))?;
-        TlsConnector::from(Arc::new(config)).connect(ServerName::from(ip), tcp).await.map_err(|source| {
-            let seen = look();
-            let meaning = seen.meaning().or_else(|| refused(&source));
-            Failed { error: TalosError::Tls { address, meaning, source }, seen }
-        })
-    };
-    let stream = timeout(DIAL, connect)
-        .await
-        .map_err(|_| Failed::from(TalosError::Timeout { address, doing: "connect", after: DIAL }))??;
+    let late = |doing, after| Failed { error: TalosError::Timeout { address, doing, after }, seen: look() };
+    let unreachable = |source| Failed::from(TalosError::Unreachable { address, source });
+    let connecting = timeout(CONNECT, TcpStream::connect(reach.socket(ip, APID_PORT)));
+    let tcp = connecting.await.map_err(|_| late("connect", CONNECT))?.map_err(unreachable)?;
+    // Calls are small and wait for each other: Nagle would only delay them.
+    tcp.set_nodelay(true).map_err(unreachable)?;
+    let shaking = timeout(HANDSHAKE, TlsConnector::from(Arc::new(config)).connect(ServerName::from(ip), tcp));
+    let stream = shaking.await.map_err(|_| late("TLS handshake", HANDSHAKE))?.map_err(|source| {
+        let seen = look();
+        let meaning = seen.meaning().or_else(|| refused(&source));
+        Failed { error: TalosError::Tls { address, meaning, source }, seen }
+    })?;
     let alert = Alert::default();
     let channel = channel(Noting { stream, alert: alert.clone() }, address).await?;
     Ok(Line { channel, address, seen: look(), alert })
@@ -141,13 +142,32 @@ impl AsyncRead for Noting {
     }
 }
 
+impl Noting {
+    /// Whoever refuses us sends its alert and hangs up, so that our next write may fail before anybody reads why.
+    fn look_for_alert(&mut self, cx: &mut Context<'_>) {
+        let mut scratch = [0; 64];
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut scratch));
+        if let Poll::Ready(Err(error)) = read {
+            self.alert.note(&error);
+        }
+    }
+}
+
 impl AsyncWrite for Noting {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let result = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        if result.is_err() {
+            self.look_for_alert(cx);
+        }
+        Poll::Ready(result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let result = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        if result.is_err() {
+            self.look_for_alert(cx);
+        }
+        Poll::Ready(result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

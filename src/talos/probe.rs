@@ -3,13 +3,14 @@
 //! The certificate says whose, a real reply says what. A finished handshake
 //! says nothing: with TLS 1.3 a machine refuses a client only afterwards.
 
+use std::io;
 use std::net::IpAddr;
 
 use tonic::Code;
 
 use super::dial::{Failed, dial};
-use super::tls::Trust;
-use super::{Credentials, Stage, Talos, TalosError, Unmet};
+use super::tls::{Seen, Trust};
+use super::{Credentials, Meaning, Stage, Talos, TalosError, Unmet};
 use crate::reach::Reach;
 
 /// What answers at an address.
@@ -32,9 +33,7 @@ pub async fn probe(reach: &Reach, ip: IpAddr, credentials: Option<&Credentials>)
     let line = match dial(reach, ip, Trust::Anybody, credentials).await {
         Ok(line) => line,
         // Under TLS 1.2 a machine refuses us within the handshake, after it has shown whose it is.
-        Err(Failed { seen, .. }) if seen.any && !seen.in_maintenance() && !is_vouched_for(seen.chain.as_ref()) => {
-            return Class::Foreign;
-        }
+        Err(Failed { seen, .. }) if is_foreign(&seen) => return Class::Foreign,
         Err(Failed { error, .. }) => return Class::Down(error.chain()),
     };
     let seen = line.seen.clone();
@@ -46,17 +45,12 @@ pub async fn probe(reach: &Reach, ip: IpAddr, credentials: Option<&Credentials>)
             Err(error) => Class::Down(error.chain()),
         };
     }
-    match seen.chain.clone() {
-        Some(Ok(())) => {}
-        Some(Err(source)) => {
-            let meaning = seen.meaning();
-            if !matches!(meaning, Some(super::Meaning::ClockSkew | super::Meaning::WrongName)) {
-                return Class::Foreign;
-            }
-            let source = std::io::Error::other(source);
-            return Class::Down(TalosError::Tls { address: line.address, meaning, source }.chain());
-        }
-        None => return Class::Foreign,
+    if is_foreign(&seen) {
+        return Class::Foreign;
+    }
+    if let Some(Err(source)) = &seen.chain {
+        let source = io::Error::other(source.clone());
+        return Class::Down(TalosError::Tls { address: line.address, meaning: seen.meaning(), source }.chain());
     }
     match Talos::over(line, true).machine_status().await {
         Ok(Some(status)) => Class::Ours { stage: status.stage, ready: status.ready, unmet: status.unmet },
@@ -65,6 +59,37 @@ pub async fn probe(reach: &Reach, ip: IpAddr, credentials: Option<&Credentials>)
     }
 }
 
-fn is_vouched_for(chain: Option<&Result<(), rustls::Error>>) -> bool {
-    matches!(chain, Some(Ok(())))
+/// Whether the certificate says so. One that is ours but for its dates or its name does not: being called foreign is
+/// final, and clocks and names mend.
+fn is_foreign(seen: &Seen) -> bool {
+    let vouched_for = match &seen.chain {
+        None => false,
+        Some(Ok(())) => true,
+        Some(Err(_)) => seen.meaning() != Some(Meaning::AnotherCluster),
+    };
+    seen.any && !seen.in_maintenance() && !vouched_for
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CertificateError, Error};
+
+    use super::*;
+
+    #[test]
+    fn only_another_issuer_makes_a_machine_foreign() {
+        let seen = |chain: Option<Result<(), CertificateError>>| Seen {
+            name: "lab-cp-1".into(),
+            fingerprint: String::new(),
+            chain: chain.map(|result| result.map_err(Error::InvalidCertificate)),
+            any: true,
+        };
+        assert!(is_foreign(&seen(Some(Err(CertificateError::UnknownIssuer)))));
+        assert!(is_foreign(&seen(None)), "without credentials nothing configured is ours");
+        for mends in [CertificateError::NotValidYet, CertificateError::Expired, CertificateError::NotValidForName] {
+            assert!(!is_foreign(&seen(Some(Err(mends)))));
+        }
+        assert!(!is_foreign(&seen(Some(Ok(())))));
+        assert!(!is_foreign(&Seen::default()), "nothing was seen");
+    }
 }

@@ -91,7 +91,9 @@ fn contexts(file: &mut Map<String, Value>) -> Result<&mut Map<String, Value>, Ta
 }
 
 fn write(file: &Map<String, Value>) -> Result<Secret, TalosError> {
-    serde_saphyr::to_string(file).map(Secret::new).map_err(|error| bad(error.to_string()))
+    // Go's reader refuses a block scalar whose first line begins with a tab: quote such text instead.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(file, options).map(Secret::new).map_err(|error| bad(error.to_string()))
 }
 
 #[cfg(test)]

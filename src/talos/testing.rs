@@ -42,7 +42,7 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn take() -> Self {
-        let start = std::process::id() as u8;
+        let [start, ..] = std::process::id().to_le_bytes();
         for offset in 0..=u8::MAX {
             let n = 130 + start.wrapping_add(offset) % 120;
             // The holder of this port has the network. Below the ephemeral range, so nobody gets it by chance.
@@ -139,11 +139,19 @@ pub(crate) fn maintenance_tls(ip: IpAddr) -> ServerConfig {
 
 /// TLS of a configured machine: mutual.
 pub(crate) fn secured_tls(ca: &Ca, leaf: Leaf) -> ServerConfig {
+    secured_tls_of(tls(), ca, leaf)
+}
+
+pub(crate) fn secured_tls_of(
+    tls: rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier>,
+    ca: &Ca,
+    leaf: Leaf,
+) -> ServerConfig {
     let mut roots = RootCertStore::empty();
     roots.add(ca.der.clone()).expect("a CA is a root");
     let provider = Arc::new(aws_lc_rs::default_provider());
     let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().expect("one root");
-    tls().with_client_cert_verifier(clients).with_single_cert(leaf.chain, leaf.key).expect("a leaf and its key")
+    tls.with_client_cert_verifier(clients).with_single_cert(leaf.chain, leaf.key).expect("a leaf and its key")
 }
 
 pub(crate) fn tls() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {

@@ -14,7 +14,9 @@ use rustls::sign::CertifiedKey;
 use tonic::{Code, Status as Rpc};
 use uuid::Uuid;
 
-use super::testing::{Ca, Does, Frame, Says, Site, ip, maintenance_tls, params, resource, secured_tls, tls};
+use super::testing::{
+    Ca, Does, Frame, Says, Site, ip, maintenance_tls, params, resource, secured_tls, secured_tls_of, tls,
+};
 use super::wire::specs::{self, MachineStage, MachineStatusSpec};
 use super::wire::{cosi, machine};
 use super::*;
@@ -204,6 +206,22 @@ async fn a_refused_client_certificate_is_explained() {
     let error = talos.machine_status().await.expect_err("refused");
     assert_eq!(error.meaning(), Some(Meaning::OurCertificateRefused), "{error}");
     assert!(error.to_string().contains("clientAuth"), "{error}");
+}
+
+#[tokio::test]
+async fn under_tls_1_2_a_machine_refuses_within_the_handshake_and_is_classified_all_the_same() {
+    let site = Site::take();
+    let ca = Ca::new();
+    let old = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .expect("the provider has TLS 1.2");
+    let tls = secured_tls_of(old, &ca, ca.server("lab-cp-1", ip(1)));
+    Says::identity(UUID, MAC, MachineStage::StageRunning).serve(&site, ip(1), tls).await;
+    assert_eq!(probe(&site.reach, ip(1), None).await, Class::Foreign);
+    assert!(matches!(probe(&site.reach, ip(1), Some(&ca.admin())).await, Class::Ours { stage: Stage::Running, .. }));
+    let wrong = ca.credentials(ExtendedKeyUsagePurpose::ServerAuth);
+    let error = Talos::secured(&site.reach, ip(1), &wrong).await.err().expect("refused");
+    assert_eq!(error.meaning(), Some(Meaning::OurCertificateRefused), "{error}");
 }
 
 #[tokio::test]
@@ -506,7 +524,7 @@ fn credentials_that_cannot_work_are_named_without_being_shown() {
     let mixed = Credentials { key_pem: other.key_pem, ..ca.admin() };
     let empty = Credentials { ca_pem: String::new(), ..ca.admin() };
     for (credentials, word) in [(keyless, "client key"), (mixed, "client certificate and key"), (empty, "machine CA")] {
-        let error = super::tls::config(super::tls::Trust::Cluster, Some(&credentials)).err().expect("unusable");
+        let error = super::tls::config(super::tls::Trust::Cluster, Some(&credentials)).expect_err("unusable");
         assert!(error.to_string().contains(word), "{error}");
         assert!(!error.to_string().contains("c2VjcmV0"), "{error}");
     }

@@ -77,7 +77,8 @@ async fn serve(name: Ipv4Addr, status: &str, body: &str) -> Served {
             }
             *heard.lock().unwrap() = String::from_utf8_lossy(&request).into_owned();
             drop(stream.write_all(answer.as_bytes()).await);
-            drop(stream.shutdown().await);
+            // It is the client that hangs up: kube-apiserver keeps connections as long as it is let.
+            drop(stream.read_to_end(&mut request).await);
         }
     });
 

@@ -42,6 +42,10 @@ users:
       apiVersion: client.authentication.k8s.io/v1
       command: login
       args: [\"on\", \"0o17\"]
+      installHint: |-
+        \tInstall login first.
+
+        Then run it, with the long option that is mentioned in the wiki under the heading of first steps for beginners.
 ";
 
 fn merged(existing: Option<&str>, reach: &Reach) -> String {
@@ -79,6 +83,16 @@ fn others_stay_as_they_were_and_ours_goes_without_a_trace() {
     let without = remove(&with_ours, "lab").expect("it can be removed");
     expected["current-context"] = "".into();
     assert_eq!(tree(without.expose()), expected);
+}
+
+/// Data is one long word, as kubectl writes it; nothing is folded or put in a block that Go would refuse.
+#[test]
+fn long_and_tabbed_text_is_written_so_that_go_reads_it() {
+    let long = "QUJD".repeat(400);
+    let incoming = Secret::new(INCOMING.replace("Q0E=", &long));
+    let text = merge(Some(THEIRS), &incoming, "lab", &Reach::Direct).expect("it can be merged");
+    assert!(text.expose().lines().any(|line| line.trim() == format!("certificate-authority-data: {long}")));
+    assert!(text.expose().lines().any(|line| line.contains(r#"installHint: "\tInstall login first.\n\nThen"#)));
 }
 
 #[test]
