@@ -51,8 +51,8 @@ pub async fn run(shared: Shared, reach: Reach) {
             shared.wake();
         }
         tokio::select! {
-            changed = changes.changed() => {
-                if changed.is_err() {
+            woken = changes.changed() => {
+                if woken.is_err() {
                     return;
                 }
             }
@@ -88,8 +88,8 @@ async fn reconcile(shared: &Shared, reach: Reach, open: &mut BTreeMap<Key, Open>
         if shown == Some(wish.revision) {
             continue;
         }
-        let config = certificate(&shared.lock(), reach, wish);
-        let Ok(config) = config else {
+        let recipe = recipe(&shared.lock(), reach, wish);
+        let Some(Ok(config)) = recipe.map(Recipe::make) else {
             open.insert(key(wish), Open::Failed(wish.revision));
             continue;
         };
@@ -135,46 +135,61 @@ async fn bind(reach: Reach, wish: &Listener) -> Option<TcpListener> {
     None
 }
 
-fn certificate(world: &World, reach: Reach, wish: &Listener) -> Result<ServerConfig, BadAuthority> {
-    let missing = || BadAuthority::missing();
-    let system = world.fleet.machine(wish.vmid).and_then(|machine| machine.system.as_ref()).ok_or_else(missing)?;
-    let mut names = Names {
-        common_name: system.hostname.clone(),
-        dns: vec![system.hostname.clone()],
-        ips: vec![IpAddr::from([127, 0, 0, 1])],
-    };
-    let own = system.addresses.iter().map(|address| address.ip).chain(system.vips.iter().copied());
-    let mut add = |ip: IpAddr| {
-        for ip in [ip, reach.ip(ip)] {
-            if !names.ips.contains(&ip) {
-                names.ips.push(ip);
+/// What a socket's certificate is made from: taken from the world under its lock, made outside of it.
+enum Recipe {
+    Maintenance(Names),
+    Mutual { authority: Authority, names: Names, clients: Clients },
+}
+
+impl Recipe {
+    fn make(self) -> Result<ServerConfig, BadAuthority> {
+        match self {
+            Self::Maintenance(names) => Ok(pki::maintenance(&names)),
+            Self::Mutual { authority, names, clients } => pki::mutual(&authority, &names, clients),
+        }
+    }
+}
+
+/// `None` when the machine is gone, or nobody has the authority's key.
+fn recipe(world: &World, reach: Reach, wish: &Listener) -> Option<Recipe> {
+    let system = world.fleet.machine(wish.vmid)?.system.as_ref()?;
+    let mut ips: Vec<IpAddr> = system.addresses.iter().map(|address| address.ip.into()).collect();
+    ips.extend(system.vips.iter().map(|ip| IpAddr::from(*ip)));
+    let mut dns = vec![system.hostname.clone()];
+    let config = system.config.as_ref().filter(|_| wish.port != Port::Maintenance);
+    let mut common_name = system.hostname.clone();
+    if let Some(config) = config {
+        let mut extra = config.cert_sans.clone();
+        if wish.port == Port::Kubernetes {
+            "kube-apiserver".clone_into(&mut common_name);
+            ips.extend(config.vips.iter().map(|ip| IpAddr::from(*ip)));
+            extra.extend(config.endpoint_host());
+            dns.extend(["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"].map(str::to_owned));
+        }
+        for name in extra {
+            match name.parse() {
+                Ok(ip) => ips.push(ip),
+                Err(_) => dns.push(name),
             }
         }
-    };
-    own.for_each(|ip| add(ip.into()));
-    let Some(config) = system.config.as_ref().filter(|_| wish.port != Port::Maintenance) else {
-        names.common_name = "maintenance-service.talos.dev".into();
-        return Ok(pki::maintenance(&names));
-    };
-    let mut extra = config.cert_sans.clone();
-    if wish.port == Port::Kubernetes {
-        config.vips.iter().for_each(|ip| add((*ip).into()));
-        extra.extend(config.endpoint_host());
-        names.common_name = "kube-apiserver".into();
-        names
-            .dns
-            .extend(["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"].map(str::to_owned));
+    } else {
+        "maintenance-service.talos.dev".clone_into(&mut common_name);
     }
-    for name in extra {
-        match name.parse() {
-            Ok(ip) if !names.ips.contains(&ip) => names.ips.extend([ip, reach.ip(ip)]),
-            Ok(_) => {}
-            Err(_) => names.dns.push(name),
+    // Each address, and the loopback address that stands for it.
+    let mut all = vec![IpAddr::from([127, 0, 0, 1])];
+    for ip in ips.into_iter().flat_map(|ip| [ip, reach.ip(ip)]) {
+        if !all.contains(&ip) {
+            all.push(ip);
         }
     }
-    if wish.port == Port::Kubernetes {
-        return pki::mutual(&config.cluster_ca, &names, Clients::Optional);
-    }
-    let key = world.fleet.signing_key(config).ok_or_else(missing)?;
-    pki::mutual(&Authority { cert: config.machine_ca.cert.clone(), key }, &names, Clients::Exact)
+    let names = Names { common_name, dns, ips: all };
+    let Some(config) = config else { return Some(Recipe::Maintenance(names)) };
+    Some(match wish.port {
+        Port::Kubernetes => Recipe::Mutual { authority: config.cluster_ca.clone(), names, clients: Clients::Optional },
+        Port::Talos | Port::Maintenance => {
+            let key = world.fleet.signing_key(config)?;
+            let authority = Authority { cert: config.machine_ca.cert.clone(), key };
+            Recipe::Mutual { authority, names, clients: Clients::Exact }
+        }
+    })
 }

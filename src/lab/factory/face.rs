@@ -79,7 +79,6 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response, Hangup> {
 /// The pattern of a path, and what it is about, as faults name them.
 fn name(parts: &[&str]) -> (String, String) {
     match parts {
-        ["schematics"] | ["versions"] | ["healthz" | "readyz"] => (format!("/{}", parts.join("/")), String::new()),
         ["schematics", id] => ("/schematics/{id}".into(), (*id).to_owned()),
         ["version", version, "extensions", "official"] => {
             ("/version/{version}/extensions/official".into(), (*version).to_owned())
@@ -91,28 +90,28 @@ fn name(parts: &[&str]) -> (String, String) {
 }
 
 fn route(world: &mut World, method: &Method, parts: &[&str], body: &[u8]) -> Result<Outcome, Refusal> {
-    let (now, clock) = (world.now(), world.site.clock);
-    let factory = &mut world.factory;
-    let reads = method == Method::GET || method == Method::HEAD;
+    let (now, speed) = (world.now(), world.site.clock);
+    let known = &mut world.factory;
+    let fetches = method == Method::GET || method == Method::HEAD;
     match parts {
-        ["healthz" | "readyz"] | ["v2"] if reads => Ok(Outcome::Now(plain(200, ""))),
+        ["healthz" | "readyz" | "v2"] if fetches => Ok(Outcome::Now(plain(200, ""))),
         ["schematics"] if method == Method::POST => {
             let text = String::from_utf8_lossy(body);
-            let id = factory.post(&text)?;
-            let answer = json!({"id": id, "schematic": factory.schematic(&id)?.text});
+            let id = known.post(&text)?;
+            let answer = json!({"id": id, "schematic": known.schematic(&id)?.text});
             Ok(Outcome::Now(server::answer(201, "Created", "application/json", answer.to_string())))
         }
         ["schematics", id] if method == Method::GET => {
-            let text = factory.schematic(id).map_err(|_| Refusal::new(404, "schematic not found"))?.text.clone();
+            let text = known.schematic(id).map_err(|_| Refusal::new(404, "schematic not found"))?.text.clone();
             Ok(Outcome::Now(server::answer(200, "OK", "application/yaml", text)))
         }
-        ["versions"] if method == Method::GET => Ok(Outcome::Now(json_answer(&json!(factory.versions())))),
+        ["versions"] if method == Method::GET => Ok(Outcome::Now(json_answer(&json!(known.versions())))),
         ["version", version, "extensions", "official"] if method == Method::GET => {
             let version = format!("v{}", version.trim_start_matches('v'));
-            if !factory.versions().contains(&version) {
+            if !known.versions().contains(&version) {
                 return Err(Refusal::new(404, format!("version {version:?} is not available")));
             }
-            let list = factory.extensions().iter().map(|name| {
+            let list = known.extensions().iter().map(|name| {
                 json!({
                     "name": name, "ref": format!("ghcr.io/{name}:{version}"), "digest": format!("sha256:{}", "0".repeat(64)),
                     "author": "Sidero Labs, Inc.", "description": format!("[core] the lab's {name}"),
@@ -120,13 +119,13 @@ fn route(world: &mut World, method: &Method, parts: &[&str], body: &[u8]) -> Res
             });
             Ok(Outcome::Now(json_answer(&list.collect())))
         }
-        ["image", id, version, file] if reads => {
-            let (image, ready) = factory.image(id, version, file, now, clock)?;
-            Ok(Outcome::Built { image, file: (*file).to_owned(), ready })
+        ["image", id, version, file] if fetches => {
+            let (contents, ready) = known.image(id, version, file, now, speed)?;
+            Ok(Outcome::Built { image: contents, file: (*file).to_owned(), ready })
         }
-        ["v2", name, id, "manifests", version] if reads => {
-            let (image, ready) = factory.installer_manifest(name, id, version, now, clock)?;
-            Ok(Outcome::Manifest { image, ready })
+        ["v2", name, id, "manifests", version] if fetches => {
+            let (contents, ready) = known.installer_manifest(name, id, version, now, speed)?;
+            Ok(Outcome::Manifest { image: contents, ready })
         }
         _ => Err(Refusal::new(404, "404 page not found")),
     }

@@ -43,6 +43,10 @@ pub(super) fn interfaces(machine: &Machine) -> Option<Value> {
 
 /// The address that every card gives itself: the MAC as EUI-64.
 fn link_local(mac: Mac) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.0.map(u16::from);
-    Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
+    let [vendor0, vendor1, vendor2, rest @ ..] = mac.0;
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&[0xfe, 0x80]);
+    bytes[8..13].copy_from_slice(&[vendor0 ^ 2, vendor1, vendor2, 0xff, 0xfe]);
+    bytes[13..].copy_from_slice(&rest);
+    bytes.into()
 }

@@ -68,6 +68,7 @@ impl Fleet {
             addresses: Vec::new(),
             vips: Vec::new(),
             certified: false,
+            left_etcd: false,
             etcd_up: false,
             etcd_healthy: false,
             kube_up: false,

@@ -106,8 +106,13 @@ impl Fleet {
         let Some(at) = cluster.members.iter().position(|known| known.id == member) else { return false };
         let gone = cluster.members.remove(at);
         let disk = self.disks.write(&gone.volid);
-        if disk.etcd == Some((etcd, member)) {
-            disk.etcd = None;
+        if disk.etcd != Some((etcd, member)) {
+            return true;
+        }
+        disk.etcd = None;
+        let systems = self.machines.values_mut().filter_map(|machine| machine.system.as_mut());
+        for system in systems.filter(|system| system.disk.as_ref() == Some(&gone.volid)) {
+            system.left_etcd = true;
         }
         true
     }

@@ -91,7 +91,8 @@ impl Fleet {
         let installed = system.disk.clone();
         if role == Some(Role::ControlPlane) {
             let data = installed.as_ref().and_then(|volid| self.disks.get(volid)?.etcd);
-            let may_start = installed.is_some() && config.etcd && (data.is_some() || around.etcd_to_join.is_some());
+            let may_join = around.etcd_to_join.is_some() && !system.left_etcd;
+            let may_start = installed.is_some() && config.etcd && (data.is_some() || may_join);
             system.etcd_up = system.etcd_timer.held(may_start, now, clock.span(physics::ETCD));
             if let (true, None, Some(volid), Some(etcd)) = (system.etcd_up, data, &installed, around.etcd_to_join) {
                 let ip = system.addresses.first().map(|address| address.ip);

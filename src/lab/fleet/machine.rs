@@ -90,6 +90,8 @@ pub struct System {
     pub vips: Vec<Ipv4Addr>,
     /// A worker's certificate was signed by some control plane.
     pub certified: bool,
+    /// It left its etcd cluster, and joins none before its next boot.
+    pub left_etcd: bool,
     pub etcd_up: bool,
     pub etcd_healthy: bool,
     pub kube_up: bool,

@@ -71,9 +71,9 @@ fn route(world: &World, vmid: u32, request: &Request, peer: &Peer) -> Response {
     let nodes: Vec<objects::Node<'_>> = etcd
         .nodes
         .iter()
-        .map(|(name, node)| objects::Node { name, node, ready: world.fleet.is_node_ready(name, node) })
+        .map(|(name, node)| objects::Node { name, record: node, ready: world.fleet.is_node_ready(name, node) })
         .collect();
-    let version = nodes.first().map_or("v1.0.0", |node| node.node.kubelet.as_str());
+    let version = nodes.first().map_or("v1.0.0", |node| node.record.kubelet.as_str());
     if let Some(found) = discovery::document(path, version) {
         return reply(&found);
     }
@@ -89,10 +89,10 @@ fn route(world: &World, vmid: u32, request: &Request, peer: &Peer) -> Response {
     };
     let list = list.selected(request.uri().query().unwrap_or_default());
     let accept = request.headers().get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accept.contains("as=Table") { reply(&table::of(&list)) } else { one_or_all(list) }
+    if accept.contains("as=Table") { reply(&table::of(&list)) } else { one_or_all(&list) }
 }
 
-fn one_or_all(list: objects::List) -> Response {
+fn one_or_all(list: &objects::List) -> Response {
     match (list.single, list.items.as_slice()) {
         (false, _) => reply(&list.object()),
         (true, [only]) => reply(only),

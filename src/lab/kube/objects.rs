@@ -8,7 +8,7 @@ use crate::lab::fleet;
 /// A node with its present readiness.
 pub(super) struct Node<'a> {
     pub(super) name: &'a str,
-    pub(super) node: &'a fleet::Node,
+    pub(super) record: &'a fleet::Node,
     pub(super) ready: bool,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn nodes(nodes: &[Node<'_>], name: Option<&str>) -> List {
 }
 
 fn node(node: &Node<'_>) -> Value {
-    let Node { name, node, ready } = node;
+    let Node { name, record: node, ready } = node;
     let mut labels =
         json!({"kubernetes.io/hostname": name, "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"});
     if node.role == Role::ControlPlane {
@@ -120,20 +120,20 @@ pub(super) fn namespaces(name: Option<&str>) -> List {
 pub(super) fn pods(nodes: &[Node<'_>], name: Option<&str>) -> List {
     let mut items = Vec::new();
     for node in nodes {
-        if node.node.role == Role::ControlPlane {
+        if node.record.role == Role::ControlPlane {
             for app in ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
                 let labels = json!({"k8s-app": app, "component": app, "tier": "control-plane"});
                 items.push(pod(&format!("{app}-{}", node.name), &labels, Some(node), true));
             }
         }
         // Daemons that use the host's network run without a CNI.
-        let daemons = [("kube-proxy", node.node.kube_proxy), ("kube-flannel", node.node.flannel)];
+        let daemons = [("kube-proxy", node.record.kube_proxy), ("kube-flannel", node.record.flannel)];
         for (app, _) in daemons.iter().filter(|(_, runs)| *runs) {
             let labels = json!({"k8s-app": app, "tier": "node"});
-            items.push(pod(&format!("{app}-{:05x}", node.node.vmid), &labels, Some(node), true));
+            items.push(pod(&format!("{app}-{:05x}", node.record.vmid), &labels, Some(node), true));
         }
     }
-    let coredns = nodes.iter().any(|node| node.node.role == Role::ControlPlane && node.node.coredns);
+    let coredns = nodes.iter().any(|node| node.record.role == Role::ControlPlane && node.record.coredns);
     for copy in 0..if coredns { 2 } else { 0 } {
         let ready: Vec<&Node<'_>> = nodes.iter().filter(|node| node.ready).collect();
         let home = if ready.is_empty() { None } else { Some(ready[copy % ready.len()]) };
@@ -146,7 +146,7 @@ pub(super) fn pods(nodes: &[Node<'_>], name: Option<&str>) -> List {
 fn pod(name: &str, labels: &Value, home: Option<&Node<'_>>, runs: bool) -> Value {
     let status = if runs { "True" } else { "False" };
     let app = labels["k8s-app"].as_str().unwrap_or("app");
-    let ip = home.and_then(|node| node.node.ip).map(|ip| ip.to_string());
+    let ip = home.and_then(|node| node.record.ip).map(|ip| ip.to_string());
     json!({
         "kind": "Pod", "apiVersion": "v1",
         "metadata": {"name": name, "namespace": "kube-system", "uid": format!("lab-{name}"), "creationTimestamp": BORN, "labels": labels, "resourceVersion": "1"},

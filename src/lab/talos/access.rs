@@ -19,7 +19,7 @@ use crate::talos::wire::machine::{
     GenerateClientConfiguration, GenerateClientConfigurationRequest, GenerateClientConfigurationResponse,
 };
 
-pub(super) fn kubeconfig(face: &Face, world: &mut World, (): (), _: &Peer) -> Result<Replies<Data>, Status> {
+pub(super) fn kubeconfig(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<Replies<Data>, Status> {
     let config = control_plane(face, world)?;
     let (cert, key) =
         pki::client(&config.cluster_ca, Some("admin"), &["system:masters".to_owned()], Duration::days(365))
@@ -87,7 +87,7 @@ fn archive(text: &[u8]) -> std::io::Result<Vec<u8>> {
 pub(super) fn talosconfig(
     face: &Face,
     world: &mut World,
-    request: GenerateClientConfigurationRequest,
+    request: &GenerateClientConfigurationRequest,
     _: &Peer,
 ) -> Result<GenerateClientConfigurationResponse, Status> {
     let config = control_plane(face, world)?;

@@ -16,7 +16,7 @@ use crate::talos::wire::machine::{ApplyConfiguration, ApplyConfigurationRequest,
 pub(super) fn apply(
     face: &Face,
     world: &mut World,
-    request: ApplyConfigurationRequest,
+    request: &ApplyConfigurationRequest,
     _: &Peer,
 ) -> Result<ApplyConfigurationResponse, Status> {
     let machine = face.machine(world)?;
@@ -148,6 +148,5 @@ fn absent(config: &Applied, machine: &Machine, system: &System) -> Vec<String> {
 fn multierror(problems: &[String]) -> String {
     let count = problems.len();
     let head = if count == 1 { "1 error occurred:".to_owned() } else { format!("{count} errors occurred:") };
-    let lines: String = problems.iter().map(|problem| format!("\t* {problem}\n")).collect();
-    format!("{head}\n{lines}\n")
+    format!("{head}\n\t* {}\n\n", problems.join("\n\t* "))
 }

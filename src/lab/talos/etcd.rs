@@ -17,7 +17,7 @@ use crate::talos::wire::machine::{
 pub(super) fn bootstrap(
     face: &Face,
     world: &mut World,
-    _: BootstrapRequest,
+    _: &BootstrapRequest,
     _: &Peer,
 ) -> Result<BootstrapResponse, Status> {
     let minor = face.system(world)?.minor;
@@ -51,7 +51,7 @@ fn running(face: &Face, world: &World) -> Result<(EtcdId, u64), Status> {
 pub(super) fn members(
     face: &Face,
     world: &mut World,
-    _: EtcdMemberListRequest,
+    _: &EtcdMemberListRequest,
     _: &Peer,
 ) -> Result<EtcdMemberListResponse, Status> {
     let (id, _) = running(face, world)?;
@@ -73,7 +73,7 @@ pub(super) fn members(
     Ok(EtcdMemberListResponse { messages: vec![EtcdMembers { metadata: None, legacy_members, members }] })
 }
 
-pub(super) fn status(face: &Face, world: &mut World, (): (), _: &Peer) -> Result<EtcdStatusResponse, Status> {
+pub(super) fn status(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<EtcdStatusResponse, Status> {
     let (id, member_id) = running(face, world)?;
     let leader = world.fleet.etcd(id).and_then(|etcd| etcd.members.first()).map_or(0, |member| member.id);
     let member_status = EtcdMemberStatus {
@@ -94,7 +94,7 @@ pub(super) fn status(face: &Face, world: &mut World, (): (), _: &Peer) -> Result
 pub(super) fn leave(
     face: &Face,
     world: &mut World,
-    _: EtcdLeaveClusterRequest,
+    _: &EtcdLeaveClusterRequest,
     _: &Peer,
 ) -> Result<EtcdLeaveClusterResponse, Status> {
     let (id, member) = running(face, world)?;
@@ -108,7 +108,7 @@ pub(super) fn leave(
 pub(super) fn forfeit(
     face: &Face,
     world: &mut World,
-    _: EtcdForfeitLeadershipRequest,
+    _: &EtcdForfeitLeadershipRequest,
     _: &Peer,
 ) -> Result<EtcdForfeitLeadershipResponse, Status> {
     running(face, world)?;
@@ -119,7 +119,7 @@ pub(super) fn forfeit(
 pub(super) fn remove(
     face: &Face,
     world: &mut World,
-    request: EtcdRemoveMemberByIdRequest,
+    request: &EtcdRemoveMemberByIdRequest,
     _: &Peer,
 ) -> Result<EtcdRemoveMemberByIdResponse, Status> {
     let (id, _) = running(face, world)?;

@@ -22,7 +22,7 @@ struct Reader {
 pub(super) fn events(
     face: &Face,
     world: &mut World,
-    request: EventsRequest,
+    request: &EventsRequest,
     _: &Peer,
 ) -> Result<Replies<Event>, Status> {
     let now = status(face, world)?;

@@ -73,13 +73,13 @@ struct Progress {
 pub(super) fn check(
     face: &Face,
     world: &mut World,
-    request: HealthCheckRequest,
+    request: &HealthCheckRequest,
     _: &Peer,
 ) -> Result<Replies<HealthCheckProgress>, Status> {
     if face.machine(world)?.role() != Some(Role::ControlPlane) {
         return Err(Status::unimplemented("cluster health check is only available on control plane nodes"));
     }
-    let info = request.cluster_info.unwrap_or_default();
+    let info = request.cluster_info.clone().unwrap_or_default();
     let addresses = |texts: &[String]| {
         texts
             .iter()

@@ -17,7 +17,7 @@ use crate::talos::wire::machine::{
 use crate::talos::wire::storage::disk::DiskType;
 use crate::talos::wire::storage::{Disk, Disks, DisksResponse};
 
-pub(super) fn version(face: &Face, world: &mut World, (): (), _: &Peer) -> Result<VersionResponse, Status> {
+pub(super) fn version(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<VersionResponse, Status> {
     let image = &face.system(world)?.image;
     let mode = if image.platform == "metal" { "metal" } else { "cloud" };
     let version = VersionInfo {
@@ -76,7 +76,7 @@ pub(super) fn services_of(machine: &Machine) -> Vec<Service> {
     services
 }
 
-pub(super) fn services(face: &Face, world: &mut World, (): (), _: &Peer) -> Result<ServiceListResponse, Status> {
+pub(super) fn services(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<ServiceListResponse, Status> {
     let services = services_of(face.machine(world)?).into_iter().map(|service| ServiceInfo {
         id: service.id,
         state: service.state.to_owned(),
@@ -93,19 +93,19 @@ pub(super) fn services(face: &Face, world: &mut World, (): (), _: &Peer) -> Resu
     Ok(ServiceListResponse { messages: vec![ServiceList { metadata: None, services: services.collect() }] })
 }
 
-pub(super) fn memory(face: &Face, world: &mut World, (): (), _: &Peer) -> Result<MemoryResponse, Status> {
+pub(super) fn memory(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<MemoryResponse, Status> {
     // The kernel keeps a few percent for itself.
     let total = face.machine(world)?.hardware.memory_mib * 1024 * 97 / 100;
     let meminfo = MemInfo { memtotal: total, memfree: total / 2, memavailable: total * 3 / 4 };
     Ok(MemoryResponse { messages: vec![Memory { metadata: None, meminfo: Some(meminfo) }] })
 }
 
-pub(super) fn hostname(face: &Face, world: &mut World, (): (), _: &Peer) -> Result<HostnameResponse, Status> {
+pub(super) fn hostname(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<HostnameResponse, Status> {
     let hostname = face.system(world)?.hostname.clone();
     Ok(HostnameResponse { messages: vec![Hostname { metadata: None, hostname }] })
 }
 
-pub(super) fn disks(face: &Face, world: &mut World, (): (), _: &Peer) -> Result<DisksResponse, Status> {
+pub(super) fn disks(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<DisksResponse, Status> {
     let machine = face.machine(world)?;
     let system = face.system(world)?;
     let disks = devices(&machine.hardware).into_iter().map(|device| Disk {
@@ -126,11 +126,11 @@ fn text(lines: &[String]) -> Replies<Data> {
     replies(lines.iter().map(|line| Data { metadata: None, bytes: format!("{line}\n").into_bytes() }).collect())
 }
 
-pub(super) fn dmesg(face: &Face, world: &mut World, _: DmesgRequest, _: &Peer) -> Result<Replies<Data>, Status> {
+pub(super) fn dmesg(face: &Face, world: &mut World, _: &DmesgRequest, _: &Peer) -> Result<Replies<Data>, Status> {
     Ok(text(&face.machine(world)?.console))
 }
 
-pub(super) fn logs(face: &Face, world: &mut World, request: LogsRequest, _: &Peer) -> Result<Replies<Data>, Status> {
+pub(super) fn logs(face: &Face, world: &mut World, request: &LogsRequest, _: &Peer) -> Result<Replies<Data>, Status> {
     let machine = face.machine(world)?;
     if !services_of(machine).iter().any(|service| service.id == request.id) {
         return Err(Status::unknown(format!("log {:?} was not registered", request.id)));
@@ -138,7 +138,7 @@ pub(super) fn logs(face: &Face, world: &mut World, request: LogsRequest, _: &Pee
     Ok(if request.id == "machined" { text(&machine.console) } else { text(&[]) })
 }
 
-pub(super) fn read(face: &Face, world: &mut World, request: ReadRequest, _: &Peer) -> Result<Replies<Data>, Status> {
+pub(super) fn read(face: &Face, world: &mut World, request: &ReadRequest, _: &Peer) -> Result<Replies<Data>, Status> {
     let system = face.system(world)?;
     let text = match request.path.as_str() {
         "/proc/sys/kernel/random/boot_id" => format!("{}\n", system.boot_id),
@@ -148,14 +148,14 @@ pub(super) fn read(face: &Face, world: &mut World, request: ReadRequest, _: &Pee
     Ok(replies(vec![Data { metadata: None, bytes: text.into_bytes() }]))
 }
 
-pub(super) fn meta_write(_: &Face, _: &mut World, _: MetaWriteRequest, _: &Peer) -> Result<MetaWriteResponse, Status> {
+pub(super) fn meta_write(_: &Face, _: &mut World, _: &MetaWriteRequest, _: &Peer) -> Result<MetaWriteResponse, Status> {
     Err(Status::unimplemented("the lab's machines have no META partition"))
 }
 
 pub(super) fn meta_delete(
     _: &Face,
     _: &mut World,
-    _: MetaDeleteRequest,
+    _: &MetaDeleteRequest,
     _: &Peer,
 ) -> Result<MetaDeleteResponse, Status> {
     Err(Status::unimplemented("the lab's machines have no META partition"))

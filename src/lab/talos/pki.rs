@@ -30,11 +30,6 @@ impl BadAuthority {
     fn from(error: impl std::fmt::Display) -> Self {
         Self(error.to_string())
     }
-
-    /// Nobody has the authority's key.
-    pub fn missing() -> Self {
-        Self("its key is nowhere to be found".into())
-    }
 }
 
 /// Who a leaf is for.
@@ -55,10 +50,8 @@ pub fn maintenance(names: &Names) -> ServerConfig {
     let issuer = Issuer::new(ca, ca_key);
     let key = KeyPair::generate_for(&PKCS_ED25519).expect("the provider makes Ed25519 keys");
     let leaf = leaf(names).signed_by(&key, &issuer).expect("these parameters are complete");
-    builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], private(&key))
-        .expect("they belong together")
+    let config = builder().with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private(&key));
+    without_resumption(config.expect("they belong together"))
 }
 
 /// A server certificate from `authority`, with its key.
@@ -120,7 +113,15 @@ pub fn mutual(authority: &Authority, names: &Names, clients: Clients) -> Result<
         Clients::Exact => Arc::new(ExactUsage(verifier.build().map_err(BadAuthority::from)?)),
         Clients::Optional => verifier.allow_unauthenticated().build().map_err(BadAuthority::from)?,
     };
-    builder().with_client_cert_verifier(verifier).with_single_cert(vec![leaf], key).map_err(BadAuthority::from)
+    let config = builder().with_client_cert_verifier(verifier).with_single_cert(vec![leaf], key);
+    config.map(without_resumption).map_err(BadAuthority::from)
+}
+
+/// Talos hands out no session tickets: every connection shows its certificates.
+fn without_resumption(mut config: ServerConfig) -> ServerConfig {
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config
 }
 
 fn builder() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {

@@ -21,7 +21,7 @@ fn actor() -> String {
 pub(super) fn reboot(
     face: &Face,
     world: &mut World,
-    request: RebootRequest,
+    request: &RebootRequest,
     _: &Peer,
 ) -> Result<RebootResponse, Status> {
     face.machine(world)?;
@@ -32,7 +32,7 @@ pub(super) fn reboot(
 pub(super) fn shutdown(
     face: &Face,
     world: &mut World,
-    _: ShutdownRequest,
+    _: &ShutdownRequest,
     _: &Peer,
 ) -> Result<ShutdownResponse, Status> {
     face.machine(world)?;
@@ -40,7 +40,7 @@ pub(super) fn shutdown(
     Ok(ShutdownResponse { messages: vec![Shutdown { metadata: None, actor_id: actor() }] })
 }
 
-pub(super) fn reset(face: &Face, world: &mut World, request: ResetRequest, _: &Peer) -> Result<ResetResponse, Status> {
+pub(super) fn reset(face: &Face, world: &mut World, request: &ResetRequest, _: &Peer) -> Result<ResetResponse, Status> {
     face.machine(world)?;
     let labels: Vec<&str> = request
         .system_partitions_to_wipe
@@ -72,18 +72,18 @@ pub(super) fn reset(face: &Face, world: &mut World, request: ResetRequest, _: &P
     Ok(ResetResponse { messages: vec![Reset { metadata: None, actor_id: actor() }] })
 }
 
-pub(super) fn rollback(_: &Face, _: &mut World, _: RollbackRequest, _: &Peer) -> Result<RollbackResponse, Status> {
+pub(super) fn rollback(_: &Face, _: &mut World, _: &RollbackRequest, _: &Peer) -> Result<RollbackResponse, Status> {
     Err(Status::failed_precondition("there is no previous installation to roll back to"))
 }
 
-pub(super) fn upgrade(_: &Face, _: &mut World, _: UpgradeRequest, _: &Peer) -> Result<UpgradeResponse, Status> {
+pub(super) fn upgrade(_: &Face, _: &mut World, _: &UpgradeRequest, _: &Peer) -> Result<UpgradeResponse, Status> {
     Err(Status::unimplemented("the lab's machines are not upgraded in place"))
 }
 
 pub(super) fn wipe(
     face: &Face,
     world: &mut World,
-    request: BlockDeviceWipeRequest,
+    request: &BlockDeviceWipeRequest,
     _: &Peer,
 ) -> Result<BlockDeviceWipeResponse, Status> {
     face.machine(world)?;

@@ -27,7 +27,7 @@ use crate::talos::wire;
 const MESSAGE: usize = 32 << 20;
 
 /// How long calls in flight may go on after a polite end.
-const GRACE: Duration = Duration::from_millis(300);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// TLS settings that may be exchanged while the socket stays open.
 pub type Tls = Arc<Mutex<Arc<rustls::ServerConfig>>>;

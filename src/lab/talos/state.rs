@@ -50,10 +50,10 @@ fn wire(resource: &Resource) -> WireResource {
     WireResource { metadata: Some(metadata), spec: Some(spec) }
 }
 
-pub(super) fn get(face: &Face, world: &mut World, request: GetRequest, peer: &Peer) -> Result<GetResponse, Status> {
+pub(super) fn get(face: &Face, world: &mut World, request: &GetRequest, peer: &Peer) -> Result<GetResponse, Status> {
     let GetRequest { namespace, r#type: kind, id, .. } = request;
-    admit(face, &namespace, &kind, peer)?;
-    let found = find(face, world, &namespace, &kind)?.into_iter().find(|resource| resource.id == id);
+    admit(face, namespace, kind, peer)?;
+    let found = find(face, world, namespace, kind)?.into_iter().find(|resource| resource.id == *id);
     match found {
         Some(resource) => Ok(GetResponse { resource: Some(wire(&resource)) }),
         None => Err(Status::not_found(format!("resource {kind}({namespace}/{id}@undefined) doesn't exist"))),
@@ -63,14 +63,15 @@ pub(super) fn get(face: &Face, world: &mut World, request: GetRequest, peer: &Pe
 pub(super) fn list(
     face: &Face,
     world: &mut World,
-    request: ListRequest,
+    request: &ListRequest,
     peer: &Peer,
 ) -> Result<Replies<ListResponse>, Status> {
     admit(face, &request.namespace, &request.r#type, peer)?;
-    let pattern = request.options.and_then(|options| options.id_query).map(|query| query.regexp);
-    let pattern = pattern
+    let query = request.options.as_ref().and_then(|options| options.id_query.as_ref());
+    let pattern = query
+        .map(|query| query.regexp.as_str())
         .filter(|pattern| !pattern.is_empty())
-        .map(|pattern| Regex::new(&pattern).map_err(|error| Status::invalid_argument(error.to_string())))
+        .map(|pattern| Regex::new(pattern).map_err(|error| Status::invalid_argument(error.to_string())))
         .transpose()?;
     let found = find(face, world, &request.namespace, &request.r#type)?;
     let wanted = found.iter().filter(|resource| pattern.as_ref().is_none_or(|pattern| pattern.is_match(&resource.id)));
@@ -94,21 +95,21 @@ struct Watcher {
 pub(super) fn watch(
     face: &Face,
     world: &mut World,
-    request: WatchRequest,
+    request: &WatchRequest,
     peer: &Peer,
 ) -> Result<Replies<WatchResponse>, Status> {
     admit(face, &request.namespace, &request.r#type, peer)?;
     face.machine(world)?;
-    let bootstrap = request.options.is_some_and(|options| options.bootstrap_contents);
+    let bootstrap = request.options.as_ref().is_some_and(|options| options.bootstrap_contents);
     if bootstrap && request.id.is_some() {
         return Err(Status::unimplemented("bootstrap contents is not supported for a single resource"));
     }
     let watcher = Watcher {
         face: face.clone(),
         changes: face.shared.subscribe(),
-        namespace: request.namespace,
-        kind: request.r#type,
-        id: request.id,
+        namespace: request.namespace.clone(),
+        kind: request.r#type.clone(),
+        id: request.id.clone(),
         bootstrap,
         modern: request.api_version >= 1,
         armed: false,

@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         };
         let image = first(self.of("KubeletConfig", "/image"), "/machine/kubelet/image");
         let tag = image.split('@').next().and_then(|name| name.rsplit_once(":v")).map(|(_, tag)| tag);
-        applied.kubernetes_version = tag.unwrap_or_default().to_owned();
+        tag.unwrap_or_default().clone_into(&mut applied.kubernetes_version);
         applied.etcd = !applied.worker;
         if self.document("KubeClusterConfig").is_some() {
             // In this form every part is a document, and what has none does not run.

@@ -46,8 +46,11 @@ pub(super) fn read(reader: &Reader<'_>, applied: &mut Applied) {
             (None, None) => continue,
         };
         let addresses = interface.get("addresses").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let addresses =
-            addresses.iter().filter_map(scalar).chain(interface.get("cidr").and_then(scalar)).filter_map(address);
+        let addresses = addresses
+            .iter()
+            .filter_map(scalar)
+            .chain(interface.get("cidr").and_then(scalar))
+            .filter_map(|text| address(&text));
         applied.vips.extend(interface.pointer("/vip/ip").and_then(ip));
         applied.links.push(Link {
             selector,
@@ -58,7 +61,10 @@ pub(super) fn read(reader: &Reader<'_>, applied: &mut Applied) {
     for document in reader.documents("LinkConfig") {
         let Some(selector) = document.get("name").and_then(scalar).map(|name| named(reader, name)) else { continue };
         let addresses = document.get("addresses").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let addresses = addresses.iter().filter_map(|entry| entry.get("address").and_then(scalar)).filter_map(address);
+        let addresses = addresses
+            .iter()
+            .filter_map(|entry| entry.get("address").and_then(scalar))
+            .filter_map(|text| address(&text));
         applied.network_documents = true;
         applied.links.push(Link {
             selector,
@@ -88,7 +94,7 @@ fn named(reader: &Reader<'_>, name: String) -> Selector {
     mac.find(&expression).map_or(Selector::Physical, |found| Selector::Mac(found.as_str().to_owned()))
 }
 
-fn address(text: String) -> Option<(Ipv4Addr, Option<u8>)> {
+fn address(text: &str) -> Option<(Ipv4Addr, Option<u8>)> {
     match text.split_once('/') {
         Some((ip, prefix)) => Some((ip.parse().ok()?, Some(prefix.parse().ok()?))),
         None => Some((text.parse().ok()?, None)),

@@ -149,3 +149,20 @@ fn etcd_data_survives_a_reboot_and_not_a_reset() {
     bench.settle();
     assert!(!bench.fleet.is_powered(101));
 }
+
+#[test]
+fn a_member_that_left_stays_away_until_its_next_boot() {
+    let mut bench = Bench::new();
+    for vmid in [101, 102, 103] {
+        bench.install(vmid, &Config::control_plane());
+    }
+    bench.bootstrap(101).expect("it is time");
+    let (id, member) = bench.fleet.etcd_of(103).expect("it has etcd");
+    assert!(bench.fleet.remove_member(id, member));
+    bench.settle();
+    assert_eq!((bench.fleet.etcd_of(103), bench.system(103).etcd_up), (None, false));
+    assert_eq!(bench.fleet.etcd(id).expect("it is known").members.len(), 2);
+    bench.fleet.reboot(103, false);
+    bench.settle();
+    assert!(bench.fleet.etcd_of(103).is_some());
+}

@@ -70,7 +70,7 @@ fn a_cold_installer_is_built_first() {
         }
         bench.pass(100);
         bench.apply(vmid, &Config::control_plane().applied());
-        bench.fleet.next_due().expect("it installs") - bench.now
+        bench.fleet.next_due().expect("it installs").saturating_sub(bench.now)
     });
     assert_eq!(warm_up, [physics::FACTORY_BUILD + physics::INSTALL, physics::INSTALL]);
 }

@@ -111,7 +111,7 @@ fn the_wrong_installer_platform_renames_the_card_after_the_reboot() {
     let (mut bench, vmid) = maintenance(|_| {});
     let network = "{interfaces: [{interface: eth0, addresses: [10.83.0.5/24]}]}".into();
     let installer = installer("metal-installer-secureboot", "v1.12.4");
-    bench.apply(vmid, &Config { network, installer, ..Config::control_plane() }.applied());
+    bench.apply(vmid, &Config { installer, network, ..Config::control_plane() }.applied());
     assert_eq!(bench.system(vmid).image.platform, "metal");
     assert_eq!(link_name(bench.system(vmid), 0), "ens18");
     assert!(bench.system(vmid).addresses[0].leased, "the static address went with the name of the card");
