@@ -163,13 +163,11 @@ async fn finish_unwinding(
     let leftovers = engine.unwind().await?;
     let story = conclude(engine.into_journal(), &leftovers)?;
     reporter.finish();
-    match story {
-        Some(_) => Ok(()),
-        None => {
-            let failure = Failure::new(Code::Left, "the earlier run could not be taken away");
-            Err(left(failure, &leftovers, &plan.mark.cluster))
-        }
+    if story.is_some() {
+        return Ok(());
     }
+    let failure = Failure::new(Code::Left, "the earlier run could not be taken away");
+    Err(left(failure, &leftovers, &plan.mark.cluster))
 }
 
 /// Closes the journal if nothing is left, and says where the story is kept.

@@ -49,7 +49,7 @@ pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<
         Ok(connection) => connection,
         // A lab's world ends with its process: what the journal tells of is gone.
         Err(_) if open.is_some() && lost_lab(global, &profile, &target).await => {
-            return forget(global, &profile, open, &state_dir, &args.files);
+            return forget(global, &profile, open.as_ref(), &state_dir, &args.files);
         }
         Err(failure) => return Err(failure),
     };
@@ -121,10 +121,16 @@ async fn take_away(
         );
         return Ok(());
     }
-    audit.left_alone.iter().for_each(|text| say(&format!("left alone: {text}")));
-    audit.destroyed.iter().for_each(|text| say(&format!("found by its mark and destroyed: {text}")));
+    for text in &audit.left_alone {
+        say(&format!("left alone: {text}"));
+    }
+    for text in &audit.destroyed {
+        say(&format!("found by its mark and destroyed: {text}"));
+    }
     say(&format!("cluster {name} is gone: no VM on the site carries its mark"));
-    story.iter().for_each(|story| say(&format!("  {story}")));
+    if let Some(story) = story {
+        say(&format!("  {story}"));
+    }
     Ok(())
 }
 
@@ -218,11 +224,11 @@ async fn lost_lab(global: &Global, profile: &Profile, target: &Target) -> bool {
 fn forget(
     global: &Global,
     profile: &Profile,
-    open: Option<(Journal, Plan)>,
+    open: Option<&(Journal, Plan)>,
     state_dir: &Path,
     files: &Files,
 ) -> Result<(), Failure> {
-    let access = open.as_ref().and_then(|(journal, _)| journal.state().inventory.access.clone());
+    let access = open.and_then(|(journal, _)| journal.state().inventory.access.clone());
     let (kubeconfig, talosconfig) = match access {
         Some((_, kubeconfig, talosconfig)) => (kubeconfig, talosconfig),
         None => (files.kubeconfig.clone(), files.talosconfig.clone()),

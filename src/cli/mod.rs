@@ -117,7 +117,8 @@ pub fn main() -> ExitCode {
     let output = cli.global.output;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(cli, log)),
+        // Boxed: the future of a whole run is larger than a stack frame should be.
+        Ok(runtime) => runtime.block_on(Box::pin(dispatch(cli, log))),
         Err(error) => Err(Failure::of(Code::Defect, &error)),
     };
     match result {

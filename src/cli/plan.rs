@@ -88,7 +88,9 @@ pub(super) fn show(plan: &Plan) -> String {
     line(format!("schematic   {}", outline.schematic));
     line(format!("image       {}", outline.image));
     line(format!("installer   {}", outline.installer));
-    outline.notes.iter().for_each(|note| line(format!("note        {note}")));
+    for note in &outline.notes {
+        line(format!("note        {note}"));
+    }
     let machines: Vec<_> = plan.machines().collect();
     line(format!("\n{} machines", machines.len()));
     for create in machines {
@@ -100,7 +102,9 @@ pub(super) fn show(plan: &Plan) -> String {
             Step::ApplyConfig(apply) if apply.config.machine == create.machine => Some(apply.config.address),
             _ => None,
         });
-        address.iter().for_each(|address| line(format!("    {:<12} {address}", "address")));
+        if let Some(address) = address {
+            line(format!("    {:<12} {address}", "address"));
+        }
     }
     for stage in &plan.stages {
         line(format!("\nstage {}", stage.name));
@@ -108,7 +112,9 @@ pub(super) fn show(plan: &Plan) -> String {
             line(format!("  {}", lane.name));
             for step in &lane.steps {
                 line(format!("    {}", step.describe()));
-                step.calls().into_iter().for_each(|call| line(format!("      {call}")));
+                for call in step.calls() {
+                    line(format!("      {call}"));
+                }
             }
         }
     }

@@ -140,7 +140,9 @@ impl<'a> Engine<'a> {
     async fn lane(&self, lane: &Lane, mut inventory: Inventory) -> Result<(), Stop> {
         for step in &lane.steps {
             let facts = self.step(step, &inventory).await?;
-            facts.iter().for_each(|fact| inventory.fold(fact));
+            for fact in &facts {
+                inventory.fold(fact);
+            }
         }
         Ok(())
     }

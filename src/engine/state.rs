@@ -73,7 +73,9 @@ impl State {
             }
             Record::Finished { step, facts } => {
                 self.expect(step, record, |last| matches!(last, Some(Last::Started)))?;
-                facts.iter().for_each(|fact| self.inventory.fold(fact));
+                for fact in facts {
+                    self.inventory.fold(fact);
+                }
                 self.steps.insert(step.clone(), Last::Finished);
             }
             Record::Failed { step, error, leftovers } => {

@@ -144,20 +144,17 @@ impl Drafter<'_> {
     fn placement(&self) -> BTreeMap<String, String> {
         let mut load: BTreeMap<&str, usize> =
             self.site.nodes.iter().filter(|node| node.online).map(|node| (node.name.as_str(), 0)).collect();
-        let fixed = self.profile.machines.iter().filter_map(|machine| machine.node.as_deref());
-        fixed.for_each(|node| *load.entry(node).or_default() += 1);
+        for node in self.profile.machines.iter().filter_map(|machine| machine.node.as_deref()) {
+            *load.entry(node).or_default() += 1;
+        }
         let mut placed = BTreeMap::new();
         for machine in &self.profile.machines {
-            let node = match &machine.node {
-                Some(node) => node.clone(),
-                None => {
-                    let least = load.iter().min_by_key(|(_, count)| **count).map(|(node, _)| (*node).to_owned());
-                    let node = least.expect("the checks refuse a site without a node online");
-                    load.entry(self.site.nodes.iter().find(|n| n.name == node).map_or("", |n| &n.name))
-                        .and_modify(|count| *count += 1);
-                    node
-                }
-            };
+            let node = machine.node.clone().unwrap_or_else(|| {
+                let least = load.iter_mut().min_by_key(|(_, count)| **count);
+                let (node, count) = least.expect("the checks refuse a site without a node online");
+                *count += 1;
+                (*node).to_owned()
+            });
             placed.insert(machine.name.clone(), node);
         }
         placed

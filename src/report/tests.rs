@@ -63,7 +63,8 @@ fn plan() -> Vec<StepId> {
 
 fn good() -> Story {
     let image = Fact::Image { node: "vs01".into(), volid: "local:iso/talos.iso".into(), created: true };
-    let secrets = Fact::Secrets { reference: "pass: lab/talos/secrets".into(), created: true };
+    let secrets =
+        Fact::Secrets { reference: "pass: lab/talos/secrets".into(), created: true, identity: String::from("ca") };
     let access = Fact::Access {
         context: "lab".into(),
         kubeconfig: Some(PathBuf::from("/home/u/.kube/config")),

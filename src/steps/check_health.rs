@@ -247,6 +247,7 @@ impl Looker<'_> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn text(error: crate::talos::TalosError) -> String {
     error.chain()
 }

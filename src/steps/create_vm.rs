@@ -11,10 +11,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::error::StepError;
+use super::error::{Late, StepError, of_pve};
 use super::mark::Mark;
 use super::{Toolbox, Work};
-use crate::event::StepId;
+use crate::event::{Leftovers, StepId};
 use crate::inventory::{Fact, Role};
 use crate::pve::{PveError, VmConfig, VmSpec};
 use crate::wait::{self, Pace, Probe};
@@ -70,7 +70,7 @@ impl Work for CreateVm {
                     context.warn(format!("{attempted}: {error}; trying again"));
                     continue;
                 }
-                Err(error) if !error.is_outcome_unknown() => return Err(StepError::marked(attempted, error)),
+                Err(error) if !error.is_outcome_unknown() => return Err(of_pve(attempted, Leftovers::Marked, error)),
                 Err(_) => {} // The reply was lost: what is there decides.
             }
             match settle(context, &self.machine, &spec.node, spec.vmid).await? {
@@ -155,7 +155,7 @@ async fn settle(context: &Context<'_>, machine: &str, node: &str, vmid: u32) -> 
         }
     })
     .await;
-    super::error::Late::or_late(looked, format!("look at VM {vmid}"), crate::event::Leftovers::Unknown)
+    looked.or_late(format!("look at VM {vmid}"), Leftovers::Unknown)
 }
 
 /// Stops and destroys the VM at `vmid` if, and only if, it is the one that our mark made for `machine`.
@@ -164,7 +164,7 @@ async fn settle(context: &Context<'_>, machine: &str, node: &str, vmid: u32) -> 
 pub async fn destroy_marked(context: &Context<'_>, machine: &str, node: &str, vmid: u32) -> Result<(), StepError> {
     let Toolbox { pve, deadlines, .. } = context.tools;
     let attempted = format!("destroy VM {vmid} of {machine} on node {node}");
-    let failed = |error: PveError| StepError::marked(attempted.clone(), error);
+    let failed = |error: PveError| of_pve(attempted.clone(), Leftovers::Marked, error);
     // A VM may have been moved to another node by hand or by the HA manager since we made it.
     let node = match pve.config(node, vmid).await {
         Err(error) if error.is_missing_vm() => {

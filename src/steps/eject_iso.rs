@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Work;
 use super::context::Context;
-use super::error::StepError;
+use super::error::{Late, StepError};
 use crate::event::{Leftovers, StepId};
 use crate::inventory::Fact;
 use crate::wait::{self, Pace, Probe};
@@ -47,7 +47,7 @@ impl Work for EjectIso {
                     Err(error) => Probe::Never(error),
                 }
             });
-        super::error::Late::or_late(waited.await, attempted, Leftovers::Marked)?;
+        waited.await.or_late(attempted, Leftovers::Marked)?;
         Ok(Vec::new())
     }
 }

@@ -32,9 +32,16 @@ impl StepError {
     }
 
     /// Marks the failure as a deadline that passed.
+    #[must_use]
     pub fn late(self) -> Self {
         Self { timed_out: true, ..self }
     }
+}
+
+/// A failure of Proxmox's: a task that did not end in time is a time-out.
+pub(super) fn of_pve(attempted: impl Into<String>, leftovers: Leftovers, error: crate::pve::PveError) -> StepError {
+    let timed_out = matches!(error, crate::pve::PveError::TaskUnfinished { .. });
+    StepError { leftovers, timed_out, ..StepError::clean(attempted, error) }
 }
 
 impl fmt::Display for StepError {
@@ -61,7 +68,7 @@ impl<T, E: Error + Send + Sync + 'static> Late<T> for Result<T, crate::wait::Wai
     fn or_late(self, attempted: impl Into<String>, leftovers: Leftovers) -> Result<T, StepError> {
         self.map_err(|error| {
             let timed_out = matches!(error, crate::wait::WaitError::TimedOut { .. });
-            StepError { timed_out, leftovers, ..StepError::clean(attempted, error) }
+            StepError { leftovers, timed_out, ..StepError::clean(attempted, error) }
         })
     }
 }

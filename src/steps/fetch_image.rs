@@ -11,8 +11,8 @@ use url::Url;
 
 use super::Work;
 use super::context::Context;
-use super::error::StepError;
-use crate::event::StepId;
+use super::error::{StepError, of_pve};
+use crate::event::{Leftovers, StepId};
 use crate::factory::{Asset, Schematic};
 use crate::inventory::Fact;
 use crate::pve::{Download, PveError};
@@ -68,7 +68,7 @@ impl FetchImage {
     async fn stream(&self, context: &Context<'_>) -> Result<(), StepError> {
         let tools = context.tools;
         let attempted = format!("stream {} to {} on node {}", self.file, self.storage, self.node);
-        let failed = |error: PveError| StepError::marked(attempted.clone(), error);
+        let failed = |error: PveError| of_pve(attempted.clone(), Leftovers::Marked, error);
         let download = tools.factory.open(&self.asset).await.map_err(|e| StepError::clean(&attempted, e))?;
         let length = download
             .length
@@ -115,7 +115,7 @@ impl Work for FetchImage {
     async fn run(&self, context: &Context<'_>) -> Result<Vec<Fact>, StepError> {
         let tools = context.tools;
         let attempted = format!("fetch {} to node {}", self.volid(), self.node);
-        let failed = |error: PveError| StepError::marked(attempted.clone(), error);
+        let failed = |error: PveError| of_pve(attempted.clone(), Leftovers::Marked, error);
         let fact = |created| Fact::Image { node: self.node.clone(), volid: self.volid(), created };
         // A run that was cut off while fetching finds its own work here.
         let known = context.inventory.images.get(&self.node);
@@ -164,7 +164,7 @@ impl Work for FetchImage {
     async fn undo(&self, context: &Context<'_>) -> Result<(), StepError> {
         let pve = &context.tools.pve;
         let attempted = format!("delete {} on node {}", self.volid(), self.node);
-        let failed = |error: PveError| StepError::marked(attempted.clone(), error);
+        let failed = |error: PveError| of_pve(attempted.clone(), Leftovers::Marked, error);
         let made = context.inventory.images.get(&self.node).is_some_and(|(_, created)| *created);
         if !made || self.present(context).await.map_err(failed)?.is_none() {
             return Ok(());

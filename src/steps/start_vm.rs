@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Work;
 use super::context::Context;
-use super::error::StepError;
-use crate::event::StepId;
+use super::error::{Late, StepError};
+use crate::event::{Leftovers, StepId};
 use crate::inventory::Fact;
 use crate::wait::{self, Pace, Probe};
 
@@ -58,7 +58,7 @@ impl Work for StartVm {
                 Err(error) => Probe::Never(error),
             }
         });
-        super::error::Late::or_late(waited.await, attempted, crate::event::Leftovers::Marked)?;
+        waited.await.or_late(attempted, Leftovers::Marked)?;
         Ok(Vec::new())
     }
 }
