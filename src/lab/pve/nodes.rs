@@ -117,10 +117,7 @@ pub(super) fn certificates(call: &mut Call) -> Result<Reply, Failure> {
 
 /// `GET /nodes/{node}/capabilities/qemu/cpu`
 pub(super) fn cpu_models(call: &mut Call) -> Result<Reply, Failure> {
-    let models = call.schema().cpu_vendors.iter();
-    let rows: Vec<Value> =
-        models.map(|(name, vendor)| json!({ "name": name, "vendor": vendor, "custom": 0 })).collect();
-    Ok(Reply::Data(rows.into()))
+    Ok(Reply::Data(call.schema().cpu_list.clone().into()))
 }
 
 /// `GET /nodes/{node}/capabilities/qemu/machines`

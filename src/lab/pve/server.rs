@@ -35,6 +35,7 @@ use crate::lab::world::Shared;
 
 /// pve-http-server 6.0: what a form may weigh.
 const FORM_LIMIT: usize = 512 * 1024;
+const HEADER_LIMIT: usize = 8 * 1024;
 /// What a lab holds in memory of one upload.
 const UPLOAD_LIMIT: usize = 256 << 20;
 /// How long a refused caller waits for the news.
@@ -68,6 +69,12 @@ pub(super) async fn handle(shared: Shared, request: Request, _peer: Arc<Peer>) -
 }
 
 async fn serve(shared: &Shared, request: Request) -> Result<Response, Hangup> {
+    // A header line of more than 8 KiB is never answered; the request line does not count.
+    if request.headers().iter().any(|(name, value)| name.as_str().len() + value.len() > HEADER_LIMIT) {
+        let clock = shared.lock().site.clock;
+        work::pause(clock.span(Duration::from_secs(5))).await;
+        return Err(Hangup);
+    }
     let asked = match head(shared, &request) {
         Ok(asked) => asked,
         Err(response) => return Ok(*response),

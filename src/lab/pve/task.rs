@@ -9,6 +9,7 @@ use super::acl;
 use super::answer::{Failure, Reply};
 use super::call::Call;
 use super::formats::split_list;
+use super::release::Release;
 
 /// A worker and its log. Kept for as long as the lab lives.
 #[derive(Debug)]
@@ -89,6 +90,16 @@ impl Tasks {
             task.warnings += 1;
             task.log.push(format!("WARN: {line}"));
         }
+    }
+
+    /// The worker is killed from outside, as when its node loses power: it leaves no last line, and whatever it held
+    /// or had half made stays as it is.
+    pub fn kill(&mut self, upid: &str, release: Release, now: i64) {
+        let Some(task) = self.get_mut(upid).filter(|task| task.end.is_none()) else { return };
+        let silent = task.log.is_empty() && !release.nine();
+        let status = if silent { "unable to read tail (got 0 bytes)" } else { "unexpected status" };
+        task.end = Some((now, status.to_owned()));
+        task.abort.notify_waiters();
     }
 
     pub(super) fn finish(&mut self, upid: &str, result: Result<(), String>, now: i64) {

@@ -11,6 +11,7 @@ mod compare;
 mod dress;
 mod files;
 mod player;
+mod protocol;
 mod wire;
 
 use std::collections::BTreeMap;
