@@ -17,12 +17,12 @@ use crate::lab::world::World;
 const SEE: &[&str] = &["Datastore.Audit", "Datastore.AllocateSpace"];
 
 /// `GET /storage`
-pub(super) fn definitions(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn definitions(call: &mut Call) -> Reply {
     let world = &*call.world;
     let seen = world.site.storages.iter();
     let seen = seen.filter(|(name, _)| acl::may_any(world, call.who, &format!("/storage/{name}"), SEE));
     let rows: Vec<Value> = seen.map(|(name, _)| definition(world, name)).collect();
-    Ok(Reply::Data(rows.into()))
+    Reply::Data(rows.into())
 }
 
 /// `GET /storage/{storage}`
@@ -66,7 +66,7 @@ fn status_of(world: &World, node: &str, name: &str) -> Value {
 }
 
 /// `GET /nodes/{node}/storage`
-pub(super) fn storages(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn storages(call: &mut Call) -> Reply {
     let world = &*call.world;
     let content: Vec<&str> = super::formats::split_list(call.text("content"));
     let mut rows = Vec::new();
@@ -75,7 +75,7 @@ pub(super) fn storages(call: &mut Call) -> Result<Reply, Failure> {
         let seen = acl::may_any(world, call.who, &format!("/storage/{name}"), SEE);
         let named = call.opt("storage").is_none_or(|wanted| wanted == name);
         // A filter by content leaves out what is disabled, as `enabled=1` does.
-        let enabled = !storage.disabled || !(call.flag("enabled") || !content.is_empty());
+        let enabled = !storage.disabled || (content.is_empty() && !call.flag("enabled"));
         if !(fits && seen && named && enabled) {
             continue;
         }
@@ -87,7 +87,7 @@ pub(super) fn storages(call: &mut Call) -> Result<Reply, Failure> {
         }
         rows.push(row);
     }
-    Ok(Reply::Data(rows.into()))
+    Reply::Data(rows.into())
 }
 
 /// `GET /nodes/{node}/storage/{storage}/status`
@@ -289,7 +289,7 @@ pub(super) fn upload_work(world: &mut World, upid: &str, node: &str, upload: &Up
 
 /// Images for import must be what their extension says; the two texts are the log line and the cause.
 pub(super) fn verify_image(content: &str, name: &str, data: &[u8], path: &str) -> Result<(), (String, String)> {
-    if content == "import" && name.ends_with(".qcow2") && disks::qcow2_size(data).is_none() {
+    if content == "import" && volume::image_format(name) == Some("qcow2") && disks::qcow2_size(data).is_none() {
         let command = format!("command '/usr/bin/qemu-img info '--output=json' {path} -f qcow2' failed: exit code 1");
         return Err((command, format!("qemu-img: Could not open '{path}': Image is not in qcow2 format")));
     }
@@ -316,7 +316,12 @@ pub(super) fn store(
         return Err("No space left on device".into());
     }
     let format = volume::image_format(name).filter(|_| kind == "import").unwrap_or("raw");
-    let bytes = if format == "qcow2" { disks::qcow2_size(&data).unwrap_or(used) } else { used };
+    let disk = match (kind, format) {
+        ("import", "qcow2") => disks::qcow2_size(&data),
+        ("import", _) => disks::lab_image_size(&data),
+        _ => None,
+    };
+    let bytes = disk.unwrap_or(used);
     let volume = Volume { content: kind, format: format.to_owned(), bytes, used, ctime: now, vmid: None, data };
     world.pve.volumes.insert(place, volume);
     Ok(())

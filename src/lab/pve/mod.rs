@@ -54,6 +54,8 @@ mod size;
 mod start;
 mod status;
 mod task;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod verify;
 mod vm;

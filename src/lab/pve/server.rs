@@ -334,6 +334,9 @@ async fn call(
             None => dispatch::run(&mut call, &endpoint.method, &endpoint.path)?,
         }
     };
+    if endpoint.method != "GET" {
+        shared.wake();
+    }
     match reply {
         Reply::Data(data) => Ok(asked.envelope.success(data, None)),
         // pve-http-server leaves a total of zero out.

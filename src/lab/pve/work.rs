@@ -30,8 +30,11 @@ pub(super) struct Job {
     /// The answer is null if it ends within this many seconds.
     pub patience: Option<u64>,
     /// The answer when it is not the UPID alone.
-    pub answer: Option<Box<dyn FnOnce(&str) -> serde_json::Value + Send + Sync>>,
+    pub answer: Option<Answer>,
 }
+
+/// Makes a call's answer from the UPID.
+pub(super) type Answer = Box<dyn FnOnce(&str) -> serde_json::Value + Send + Sync>;
 
 /// What it does.
 pub(super) enum Work {

@@ -41,8 +41,7 @@ pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result
     let names = [("8099", web.address()), ("8098", closed), ("8006", server.address())];
     let names = names.map(|(port, ours)| (format!("127.0.0.1:{port}"), ours.to_string()));
     let steps = scenario["steps"].as_array().unwrap();
-    let given: String =
-        steps.iter().map(|step| format!("{} {}", step["request"]["body"], step["request"]["params"])).collect();
+    let given: String = steps.iter().map(|step| step["request"].to_string()).collect();
     let mut play = Play {
         scenario,
         shared,
@@ -155,16 +154,16 @@ impl Play<'_> {
         let token = request["token"].as_str().or(raw.map(|_| "talos@pve!ci"));
         if let Some(token) = token {
             let secret = self.tokens[token]["secret"].as_str().unwrap_or("00000000-0000-4000-8000-000000000021");
-            head.push_str(&format!("Authorization: PVEAPIToken={token}={secret}\r\n"));
+            head.extend(["Authorization: PVEAPIToken=", token, "=", secret, "\r\n"]);
         }
         for (name, value) in request["headers"].as_object().into_iter().flatten() {
-            head.push_str(&format!("{name}: {}\r\n", value.as_str().unwrap_or_default()));
+            head.extend([name.as_str(), ": ", value.as_str().unwrap_or_default(), "\r\n"]);
         }
         let body = self.body(request);
         if let Some(body) = &body
             && request["headers"].get("Transfer-Encoding").is_none()
         {
-            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            head.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
         [head.as_bytes(), b"\r\n", &body.unwrap_or_default()].concat()
     }
