@@ -7,7 +7,7 @@ use super::call::Call;
 use super::work::{Job, Work};
 use super::{
     access, agent, cluster, config, console, content, create, destroy, download, network, nodes, pools, power, resize,
-    status, task,
+    status, tasks,
 };
 
 /// Calls the handler of `method` and `path`, the registered pattern.
@@ -95,10 +95,10 @@ fn node(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, 
         ("GET", "/storage/{storage}/content/{volume}") => content::attributes(call),
         ("DELETE", "/storage/{storage}/content/{volume}") => content::delete(call),
         ("POST", "/storage/{storage}/download-url") => download::call(call),
-        ("GET", "/tasks") => Ok(task::list(call)),
-        ("GET", "/tasks/{upid}/status") => task::status(call),
-        ("GET", "/tasks/{upid}/log") => task::log(call),
-        ("DELETE", "/tasks/{upid}") => task::abort(call),
+        ("GET", "/tasks") => Ok(tasks::list(call)),
+        ("GET", "/tasks/{upid}/status") => tasks::status(call),
+        ("GET", "/tasks/{upid}/log") => tasks::log(call),
+        ("DELETE", "/tasks/{upid}") => tasks::abort(call),
         _ => unplayed(method, path),
     }
 }
@@ -112,7 +112,7 @@ fn site(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
         ("GET", "/cluster/nextid") => create::next_id(call),
         ("GET", "/cluster/status") => Ok(cluster::cluster_status(call)),
         ("GET", "/cluster/options") => Ok(cluster::options(call)),
-        ("GET", "/cluster/tasks") => Ok(task::of_cluster(call)),
+        ("GET", "/cluster/tasks") => Ok(tasks::of_cluster(call)),
         (
             "GET",
             "/cluster/sdn/zones"

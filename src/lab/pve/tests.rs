@@ -170,7 +170,7 @@ async fn an_imported_image_becomes_a_disk() {
         extensions: Vec::new(),
         kernel_args: Vec::new(),
     };
-    content::store(&mut lab.shared.lock(), "lab1", "local", "import", "t.qcow2", image.to_bytes().into(), 0).unwrap();
+    file::store(&mut lab.shared.lock(), "lab1", "local", "import", "t.qcow2", image.to_bytes().into(), 0).unwrap();
     let form = [("vmid", "100"), ("scsi0", "local-lvm:0,import-from=local:import/t.qcow2")];
     let upid = lab.data("POST", "/nodes/lab1/qemu", &form).await;
     assert_eq!(lab.exit_of(&upid).await, "OK");
@@ -280,7 +280,7 @@ async fn every_call_of_the_tables_has_an_answer() {
         for endpoint in &Release::of(version).schema().endpoints {
             let known = [("{node}", "lab1"), ("{vmid}", "100"), ("{storage}", "local"), ("{userid}", "root@pam")];
             let path = known.iter().fold(endpoint.path.clone(), |path, (name, value)| path.replace(name, value));
-            let path = path.replace('{', "").replace('}', "");
+            let path = path.replace(['{', '}'], "");
             assert!(lab.call(&endpoint.method, &path, &[]).await.is_some() || path.ends_with("/upload"), "{path}");
         }
     }

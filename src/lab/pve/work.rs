@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::auth::Identity;
 use super::create::Creation;
 use super::power::{Shutdown, Stop};
-use super::{config, console, content, create, destroy, download, hypervisor, power, resize, start};
+use super::{config, console, content, create, destroy, download, file, hypervisor, power, resize, start};
 use crate::lab::clock::{Clock, physics};
 use crate::lab::world::{Shared, World};
 
@@ -59,7 +59,7 @@ pub(super) enum Work {
     DeleteVolume {
         volid: String,
     },
-    Upload(content::Upload),
+    Upload(file::Upload),
     Download(download::Request),
     /// A terminal that nobody connects to.
     Console {
@@ -158,7 +158,7 @@ fn act(world: &mut World, worker: &Worker) -> Result<(), String> {
         Work::Resize { disk, size, digest } => resize::work(world, worker, vmid, disk, size, digest.as_deref()),
         Work::Configure(change) => config::work(world, worker, vmid, change),
         Work::DeleteVolume { volid } => content::delete_work(world, upid, node, volid),
-        Work::Upload(upload) => content::upload_work(world, upid, node, upload, worker.now),
+        Work::Upload(upload) => file::upload_work(world, upid, node, upload, worker.now),
         Work::Console { port } => {
             world.pve.tasks.log(upid, "failed: timed out");
             Err(console::unused(vmid, *port))
