@@ -1,12 +1,14 @@
 //! The one state of the simulated site, and the lock around it.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use serde::Serialize;
+use tokio::sync::watch;
 
 use super::factory;
 use super::faults::Faults;
-use super::fleet::Fleet;
+use super::fleet::{Fleet, summary::MachineSummary};
 use super::pve;
 use super::site::Site;
 
@@ -17,6 +19,76 @@ pub struct World {
     pub fleet: Fleet,
     pub factory: factory::State,
     pub faults: Faults,
+    began: Instant,
+}
+
+/// The world, for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    pub guests: Vec<Guest>,
+    /// Volume ids by node; a shared storage's volumes have none.
+    pub volumes: Vec<Volume>,
+    pub machines: Vec<MachineSummary>,
+    /// UPIDs of the tasks that run.
+    pub tasks: Vec<String>,
+    /// Calls that the faces have answered.
+    pub calls: usize,
+}
+
+/// A VM.
+#[derive(Clone, Debug, Serialize)]
+pub struct Guest {
+    pub vmid: u32,
+    pub name: String,
+    pub node: String,
+    pub running: bool,
+    pub tags: String,
+}
+
+/// A volume.
+#[derive(Clone, Debug, Serialize)]
+pub struct Volume {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    pub volid: String,
+    pub bytes: u64,
+}
+
+impl World {
+    /// How long the lab has been running: the fleet's and the factory's time.
+    pub fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Lets time pass up to now. Answers whether any machine moved.
+    pub fn advance(&mut self) -> bool {
+        let now = self.now();
+        self.fleet.advance(now, &mut self.factory)
+    }
+
+    pub fn summary(&self) -> Summary {
+        let option = |vm: &pve::Vm, name: &str| vm.config.get(name).cloned().unwrap_or_default();
+        let guest = |(vmid, vm): (&u32, &pve::Vm)| Guest {
+            vmid: *vmid,
+            name: option(vm, "name"),
+            node: vm.node.clone(),
+            running: self.fleet.is_powered(*vmid),
+            tags: option(vm, "tags"),
+        };
+        let volume = |(place, volume): (&pve::Place, &pve::Volume)| Volume {
+            node: place.node.clone(),
+            volid: format!("{}:{}", place.storage, place.name),
+            bytes: volume.bytes,
+        };
+        let running = self.pve.tasks.all.iter().filter(|task| task.end.is_none());
+        Summary {
+            guests: self.pve.vms.iter().map(guest).collect(),
+            volumes: self.pve.volumes.iter().map(volume).collect(),
+            machines: self.fleet.summary(),
+            tasks: running.map(|task| task.upid.clone()).collect(),
+            calls: self.faults.log.len(),
+        }
+    }
 }
 
 /// The world as the faces hold it.
@@ -25,7 +97,8 @@ pub struct Shared(Arc<Inner>);
 
 struct Inner {
     world: Mutex<World>,
-    changed: Notify,
+    /// Counts the wakes. A receiver that subscribed before it looked cannot miss one.
+    changes: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -36,8 +109,9 @@ impl Shared {
             factory: factory::State::new(&site),
             faults: Faults::default(),
             site,
+            began: Instant::now(),
         };
-        Self(Arc::new(Inner { world: Mutex::new(world), changed: Notify::new() }))
+        Self(Arc::new(Inner { world: Mutex::new(world), changes: watch::Sender::new(0) }))
     }
 
     /// The world, for a moment. Whoever changed something that others may wait for calls [`Shared::wake`] afterwards.
@@ -47,11 +121,17 @@ impl Shared {
 
     /// Tells the driver (and anybody in [`Shared::changed`]) to look again.
     pub fn wake(&self) {
-        self.0.changed.notify_waiters();
+        self.0.changes.send_modify(|count| *count += 1);
     }
 
-    /// Completes at the next [`Shared::wake`].
+    /// Hears every wake from now on. Subscribe, then look, then wait: a change between the last two is not lost.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Completes at the next [`Shared::wake`]. For a loop, [`Shared::subscribe`].
     pub async fn changed(&self) {
-        self.0.changed.notified().await;
+        // The sender lives as long as `self`.
+        drop(self.subscribe().changed().await);
     }
 }

@@ -1,48 +1,149 @@
 //! The machines: what the VMs of the site boot, and what becomes of them.
 //!
-//! Pure state and time; the driver in `lab` turns its wishes into listeners.
+//! Pure state and time. [`Fleet::advance`] is told what time it is and moves
+//! every machine as far as it has come; the driver in `lab` turns
+//! [`Fleet::listeners`] into sockets and sleeps until [`Fleet::next_due`]. All
+//! conditions are levels, looked at anew each time and never remembered as
+//! edges, so that any order of power cuts, applies and bootstraps comes out right.
+//!
+//! - `boot`: firmware, kernel, from power to the first API
+//! - `life`: one step of one machine
+//! - `cluster`: etcd, Kubernetes, and who holds a shared address
+//! - `calls`: what the Talos API may ask for
+//! - `lan`: addresses; `disks`: what survives a power cut
+
+mod agent;
+pub mod applied;
+mod boot;
+mod calls;
+mod cluster;
+mod disks;
+mod firmware;
+mod installer;
+mod lan;
+mod life;
+mod listeners;
+pub mod machine;
+pub mod minor;
+mod seed;
+pub mod summary;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 
+pub use calls::{BootstrapRefusal, Wipe};
+pub use cluster::{Etcd, EtcdId, Member, Node};
+pub use disks::{Device, Disk, devices};
+pub use lan::{Address, link_name};
+pub use listeners::{Listener, Port};
+pub use machine::{Machine, Stage, System};
+
+use super::clock::Clock;
 use super::hardware::{Hardware, Medium};
-use super::site::Site;
+use super::site::{Bridge, Network, Site};
+use disks::Disks;
 
 /// Every machine that has power, and every disk that was ever written.
-pub struct Fleet {}
+pub struct Fleet {
+    clock: Clock,
+    network: Network,
+    bridges: Vec<Bridge>,
+    /// By VMID.
+    machines: BTreeMap<u32, Machine>,
+    disks: Disks,
+    etcds: BTreeMap<EtcdId, Etcd>,
+    /// Starts of an operating system so far, over all machines.
+    boots: u64,
+    now: Duration,
+}
 
 impl Fleet {
-    pub fn new(_site: &Site) -> Self {
-        Self {}
+    pub fn new(site: &Site) -> Self {
+        Self {
+            clock: site.clock,
+            network: site.network.clone(),
+            bridges: site.bridges.clone(),
+            machines: BTreeMap::new(),
+            disks: Disks::default(),
+            etcds: BTreeMap::new(),
+            boots: 0,
+            now: Duration::ZERO,
+        }
     }
 
     /// The hypervisor process runs: firmware comes next.
-    pub fn power_on(&mut self, _hardware: Hardware) {}
+    pub fn power_on(&mut self, hardware: Hardware) {
+        let vmid = hardware.vmid;
+        self.machines.insert(vmid, Machine::new(hardware));
+        self.boot(vmid, &machine::Path::Firmware);
+    }
 
     /// Power is cut. Disks and variable stores keep what was written.
-    pub fn power_off(&mut self, _vmid: u32) {}
+    pub fn power_off(&mut self, vmid: u32) {
+        self.machines.remove(&vmid);
+    }
 
     /// The reset button: power stays, the boot order is tried again.
-    pub fn reset(&mut self, _vmid: u32) {}
+    pub fn reset(&mut self, vmid: u32) {
+        self.boot(vmid, &machine::Path::Firmware);
+    }
 
     /// The ACPI button or the guest agent's shutdown: the guest powers itself off when it is done.
-    pub fn press_power_button(&mut self, _vmid: u32) {}
+    /// A machine without a running system does not notice.
+    pub fn press_power_button(&mut self, vmid: u32) {
+        if let Some(machine) = self.machines.get_mut(&vmid)
+            && machine.system.is_some()
+        {
+            machine.enter(Stage::Stopping);
+        }
+    }
 
     /// Whether the hypervisor process of this VM runs. A guest that shuts down ends it.
-    pub fn is_powered(&self, _vmid: u32) -> bool {
-        false
+    pub fn is_powered(&self, vmid: u32) -> bool {
+        self.machines.contains_key(&vmid)
     }
 
     /// A drive of a running VM was ejected or changed.
-    pub fn change_medium(&mut self, _vmid: u32, _device: &str, _medium: Medium) {}
+    pub fn change_medium(&mut self, vmid: u32, device: &str, medium: Medium) {
+        let Some(machine) = self.machines.get_mut(&vmid) else { return };
+        if let Some(drive) = machine.hardware.drives.iter_mut().find(|drive| drive.device == device) {
+            drive.medium = medium;
+        }
+    }
 
     /// The volume was freed: whatever was on it is gone.
-    pub fn erase(&mut self, _volid: &str) {}
+    pub fn erase(&mut self, volid: &str) {
+        self.disks.erase(volid);
+    }
 
-    /// The volume was made from an image that begins with `head`.
-    pub fn imprint(&mut self, _volid: &str, _head: &[u8]) {}
+    /// A volume was written from outside, by an import: `head` is the beginning of what it now holds.
+    pub fn imprint(&mut self, volid: &str, head: &[u8]) {
+        self.disks.imprint(volid, head);
+    }
 
-    /// The guest agent's `network-get-interfaces` result, if the agent answers.
-    pub fn agent_interfaces(&self, _vmid: u32) -> Option<Value> {
-        None
+    /// The guest agent's `network-get-interfaces` result (the list of interfaces), if the agent answers.
+    pub fn agent_interfaces(&self, vmid: u32) -> Option<Value> {
+        agent::interfaces(self.machines.get(&vmid)?)
+    }
+
+    pub fn machine(&self, vmid: u32) -> Option<&Machine> {
+        self.machines.get(&vmid)
+    }
+
+    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.values()
+    }
+
+    /// The machine whose VM has this name.
+    pub fn named(&self, name: &str) -> Option<&Machine> {
+        self.machines.values().find(|machine| machine.hardware.name == name)
+    }
+
+    pub fn disk(&self, volid: &str) -> Option<&Disk> {
+        self.disks.get(volid)
     }
 }

@@ -1,0 +1,131 @@
+//! What the Talos API may do to a machine. Who may call is decided by the face.
+
+use std::sync::Arc;
+
+use super::Fleet;
+use super::applied::Applied;
+use super::cluster::EtcdId;
+use super::machine::{Machine, Path, Stage};
+use crate::inventory::Role;
+
+/// Why a bootstrap does not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootstrapRefusal {
+    /// The boot sequence is not far enough.
+    NotYet,
+    Worker,
+    NoEtcd,
+    /// There is etcd data already: bootstrapped before, or joined.
+    HasData,
+}
+
+/// What a reset takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wipe {
+    /// The whole installation.
+    pub system: bool,
+    /// STATE: the configuration.
+    pub state: bool,
+    /// EPHEMERAL: etcd's data.
+    pub ephemeral: bool,
+}
+
+impl Fleet {
+    /// Takes a configuration that was found valid. `host` is the factory that installer references are derived from.
+    pub fn apply(&mut self, vmid: u32, config: &Arc<Applied>, host: &str) {
+        let Some(machine) = self.machines.get_mut(&vmid) else { return };
+        let Machine { stage, system: Some(system), .. } = &mut *machine else { return };
+        system.config = Some(Arc::clone(config));
+        if *stage == Stage::Maintenance {
+            if config.complete {
+                self.leave_maintenance(vmid, config, host);
+            }
+        } else if let Some(volid) = &system.disk {
+            self.disks.write(volid).config = Some(Arc::clone(config));
+        }
+        // The network follows the configuration at once, long before an installation ends.
+        self.configure(vmid);
+    }
+
+    /// Starts etcd on a new cluster of one.
+    pub fn bootstrap(&mut self, vmid: u32) -> Result<EtcdId, BootstrapRefusal> {
+        let machine = self.machines.get(&vmid).ok_or(BootstrapRefusal::NotYet)?;
+        let system = machine.system.as_ref().ok_or(BootstrapRefusal::NotYet)?;
+        if !matches!(machine.stage, Stage::Booting | Stage::Running) {
+            return Err(BootstrapRefusal::NotYet);
+        }
+        if machine.role() != Some(Role::ControlPlane) {
+            return Err(BootstrapRefusal::Worker);
+        }
+        let volid = system.disk.clone().ok_or(BootstrapRefusal::NotYet)?;
+        if system.config.as_ref().is_none_or(|config| !config.etcd) {
+            return Err(BootstrapRefusal::NoEtcd);
+        }
+        if self.disks.get(&volid).is_some_and(|disk| disk.etcd.is_some()) {
+            return Err(BootstrapRefusal::HasData);
+        }
+        let id = EtcdId(self.etcds.len() as u64 + 1);
+        let (hostname, ip) = (system.hostname.clone(), system.addresses.first().map(|address| address.ip));
+        let member = self.etcds.entry(id).or_default().join(&hostname, ip, &volid);
+        self.disks.write(&volid).etcd = Some((id, member));
+        Ok(id)
+    }
+
+    /// Reboots: with kexec where Talos would, so that a wrong boot order stays unseen as it does in reality.
+    pub fn reboot(&mut self, vmid: u32, power_cycle: bool) {
+        let Some(machine) = self.machines.get_mut(&vmid) else { return };
+        let Some(system) = &machine.system else { return };
+        let path = match &system.disk {
+            Some(volid) if !system.secure_boot && !power_cycle => Path::Kexec(volid.clone()),
+            _ => Path::Firmware,
+        };
+        machine.enter(Stage::Rebooting(path));
+    }
+
+    /// Wipes, then reboots through the firmware or powers off.
+    pub fn reset_system(&mut self, vmid: u32, wipe: Wipe, reboot: bool) {
+        let Some(machine) = self.machines.get_mut(&vmid) else { return };
+        if let Some(volid) = machine.system.as_ref().and_then(|system| system.disk.clone()) {
+            let disk = self.disks.write(&volid);
+            if wipe.system {
+                *disk = super::Disk::default();
+            }
+            if wipe.state {
+                disk.config = None;
+            }
+            if wipe.ephemeral {
+                disk.etcd = None;
+            }
+        }
+        machine.enter(if reboot { Stage::Rebooting(Path::Firmware) } else { Stage::Stopping });
+    }
+
+    /// Takes a member out of its cluster, by its id. `false` if there is none.
+    pub fn remove_member(&mut self, etcd: EtcdId, member: u64) -> bool {
+        let Some(cluster) = self.etcds.get_mut(&etcd) else { return false };
+        let Some(at) = cluster.members.iter().position(|known| known.id == member) else { return false };
+        let gone = cluster.members.remove(at);
+        let disk = self.disks.write(&gone.volid);
+        if disk.etcd != Some((etcd, member)) {
+            return true;
+        }
+        disk.etcd = None;
+        let systems = self.machines.values_mut().filter_map(|machine| machine.system.as_mut());
+        for system in systems.filter(|system| system.disk.as_ref() == Some(&gone.volid)) {
+            system.left_etcd = true;
+        }
+        true
+    }
+
+    /// Overwrites a disk that is not the system's. `false` if there is no such device, or it is in use.
+    pub fn wipe_device(&mut self, vmid: u32, name: &str) -> bool {
+        let Some(machine) = self.machines.get(&vmid) else { return false };
+        let device = super::devices(&machine.hardware).into_iter().find(|device| device.name == name);
+        let Some(volid) = device.map(|device| device.volid.to_owned()) else { return false };
+        if machine.system.as_ref().is_some_and(|system| system.disk.as_ref() == Some(&volid)) {
+            return false;
+        }
+        self.disks.erase(&volid);
+        true
+    }
+}

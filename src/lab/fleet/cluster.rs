@@ -1,0 +1,232 @@
+//! What machines are to each other: etcd, Kubernetes, and who holds a shared address.
+//!
+//! Two machines belong together when their configurations carry the same
+//! machine authority and token. Nothing stops two of them from being
+//! bootstrapped apart, as nothing does in reality: each bootstrap makes an
+//! [`Etcd`] of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use aws_lc_rs::digest;
+
+use super::Fleet;
+use super::applied::{Applied, Identity};
+use super::machine::{Machine, Stage, System};
+use crate::inventory::Role;
+use crate::lab::hardware::Hardware;
+
+/// One bootstrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EtcdId(pub u64);
+
+/// An etcd cluster, and the Kubernetes that it stores.
+#[derive(Clone, Debug, Default)]
+pub struct Etcd {
+    pub members: Vec<Member>,
+    /// Kubernetes nodes by name, as the API lists them.
+    pub nodes: BTreeMap<String, Node>,
+}
+
+/// A member of the quorum, running or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub id: u64,
+    pub hostname: String,
+    pub ip: Option<Ipv4Addr>,
+    pub volid: String,
+}
+
+/// A Kubernetes node object. It stays when its machine goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub vmid: u32,
+    pub role: Role,
+    pub ip: Option<Ipv4Addr>,
+    pub kubelet: String,
+    pub talos: String,
+    pub cores: u32,
+    pub memory_mib: u64,
+    pub tainted: bool,
+    pub kube_proxy: bool,
+    pub coredns: bool,
+    pub flannel: bool,
+}
+
+impl Etcd {
+    /// Alone, a member is a quorum.
+    pub fn is_single(&self) -> bool {
+        self.members.len() <= 1
+    }
+
+    pub(super) fn join(&mut self, hostname: &str, ip: Option<Ipv4Addr>, volid: &str) -> u64 {
+        let hash = digest::digest(&digest::SHA256, format!("{hostname}/{volid}/{}", self.members.len()).as_bytes());
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&hash.as_ref()[..8]);
+        let id = u64::from_be_bytes(bytes);
+        self.members.push(Member { id, hostname: hostname.to_owned(), ip, volid: volid.to_owned() });
+        id
+    }
+
+    pub(super) fn register(&mut self, vmid: u32, hardware: &Hardware, system: &System, config: &Applied) {
+        let node = Node {
+            vmid,
+            role: config.role(),
+            ip: system.addresses.first().map(|address| address.ip),
+            kubelet: format!("v{}", config.kubernetes_version),
+            talos: system.image.version.clone(),
+            cores: hardware.cores,
+            memory_mib: hardware.memory_mib,
+            tainted: !config.worker && !config.schedulable_control_plane,
+            kube_proxy: config.kube_proxy,
+            coredns: config.coredns,
+            flannel: !config.cni_none,
+        };
+        self.nodes.insert(system.hostname.clone(), node);
+    }
+}
+
+/// What a machine can see of the others, at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    /// A healthy etcd of its own kind.
+    pub(super) etcd_to_join: Option<EtcdId>,
+    /// etcds with more than half of their members up.
+    quorums: BTreeSet<EtcdId>,
+    /// Some control plane of its own kind signs certificates, and the endpoint leads there.
+    pub(super) trustd: bool,
+    /// The Kubernetes that the endpoint leads to.
+    pub(super) kube: Option<EtcdId>,
+}
+
+impl Surroundings {
+    pub(super) fn has_quorum(&self, etcd: EtcdId) -> bool {
+        self.quorums.contains(&etcd)
+    }
+}
+
+impl Fleet {
+    pub fn etcd(&self, id: EtcdId) -> Option<&Etcd> {
+        self.etcds.get(&id)
+    }
+
+    pub fn etcds(&self) -> impl Iterator<Item = (&EtcdId, &Etcd)> {
+        self.etcds.iter()
+    }
+
+    /// The etcd whose data a machine has, with its member id there.
+    pub fn etcd_of(&self, vmid: u32) -> Option<(EtcdId, u64)> {
+        self.disks.get(self.machines.get(&vmid)?.system.as_ref()?.disk.as_ref()?)?.etcd
+    }
+
+    /// Whether the Kubernetes node is Ready: its machine lives, and is the one that registered.
+    pub fn is_node_ready(&self, name: &str, node: &Node) -> bool {
+        self.machines
+            .get(&node.vmid)
+            .and_then(|machine| machine.system.as_ref())
+            .is_some_and(|system| system.node_ready && system.hostname == name)
+    }
+
+    /// Control planes of this etcd whose Kubernetes API answers.
+    pub fn apis_of(&self, id: EtcdId) -> impl Iterator<Item = (&u32, &System)> {
+        self.machines.iter().filter_map(move |(vmid, machine)| {
+            let system = machine.system.as_ref()?;
+            (system.kube_up && self.etcd_of(*vmid)?.0 == id).then_some((vmid, system))
+        })
+    }
+
+    pub(super) fn surroundings(&self, vmid: u32) -> Surroundings {
+        let Some(config) = self.config_of(vmid) else { return Surroundings::default() };
+        let identity = config.identity();
+        let kin = |machine: &Machine| machine.serves_cluster() && identity_of(machine) == Some(identity);
+        let mut around = Surroundings { quorums: self.quorums(), ..Surroundings::default() };
+        let others = self.machines.iter().filter(|(other, machine)| **other != vmid && kin(machine));
+        let healthy = others.filter(|(_, machine)| machine.system.as_ref().is_some_and(|system| system.etcd_healthy));
+        around.etcd_to_join = healthy.filter_map(|(other, _)| Some(self.etcd_of(*other)?.0)).min();
+        for (other, machine) in self.behind_endpoint(config) {
+            let Some(system) = machine.system.as_ref().filter(|_| kin(machine)) else { continue };
+            around.trustd = true;
+            if system.kube_up && around.kube.is_none() {
+                around.kube = self.etcd_of(other).map(|(etcd, _)| etcd);
+            }
+        }
+        around
+    }
+
+    /// The machines that a configuration's endpoint leads to: the one at that address, or, for a name or an address
+    /// elsewhere (a load balancer), any.
+    fn behind_endpoint(&self, config: &Applied) -> Vec<(u32, &Machine)> {
+        let host = config.endpoint_host().unwrap_or_default();
+        match host.parse::<Ipv4Addr>() {
+            Ok(ip) if self.network.cidr.contains(&ip) => {
+                let owner = self.owners().get(&ip).copied();
+                owner.and_then(|vmid| Some((vmid, self.machines.get(&vmid)?))).into_iter().collect()
+            }
+            _ => self.machines.iter().map(|(vmid, machine)| (*vmid, machine)).collect(),
+        }
+    }
+
+    fn config_of(&self, vmid: u32) -> Option<&Applied> {
+        self.machines.get(&vmid)?.system.as_ref()?.config.as_deref()
+    }
+
+    fn quorums(&self) -> BTreeSet<EtcdId> {
+        let mut up: BTreeMap<EtcdId, usize> = BTreeMap::new();
+        for (vmid, machine) in &self.machines {
+            if machine.serves_cluster()
+                && machine.system.as_ref().is_some_and(|system| system.etcd_up)
+                && let Some((etcd, _)) = self.etcd_of(*vmid)
+            {
+                *up.entry(etcd).or_default() += 1;
+            }
+        }
+        up.retain(|etcd, count| self.etcds.get(etcd).is_some_and(|etcd| *count * 2 > etcd.members.len()));
+        up.into_keys().collect()
+    }
+
+    /// Gives every shared address to one control plane with a healthy etcd: whoever has it keeps it.
+    pub(super) fn elect(&mut self) -> bool {
+        let mut holders: BTreeMap<(EtcdId, Ipv4Addr), u32> = BTreeMap::new();
+        let mut candidates: Vec<(bool, u32, EtcdId, Ipv4Addr)> = Vec::new();
+        for (vmid, machine) in &self.machines {
+            let Some(system) = machine.system.as_ref() else { continue };
+            let stands = machine.serves_cluster() && system.etcd_healthy;
+            let (Some((etcd, _)), Some(config), true) = (self.etcd_of(*vmid), &system.config, stands) else { continue };
+            candidates.extend(config.vips.iter().map(|ip| (!system.vips.contains(ip), *vmid, etcd, *ip)));
+        }
+        candidates.sort_unstable();
+        for (_, vmid, etcd, ip) in candidates {
+            holders.entry((etcd, ip)).or_insert(vmid);
+        }
+        let mut moved = false;
+        for (vmid, machine) in &mut self.machines {
+            let Some(system) = machine.system.as_mut() else { continue };
+            let vips: Vec<Ipv4Addr> =
+                holders.iter().filter(|(_, holder)| *holder == vmid).map(|((_, ip), _)| *ip).collect();
+            if system.vips != vips {
+                system.vips = vips;
+                system.revision += 1;
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    /// A control plane's key to the machine authority of `config`: a worker has none and asks trustd for a signature.
+    pub fn signing_key(&self, config: &Applied) -> Option<String> {
+        if !config.machine_ca.key.is_empty() {
+            return Some(config.machine_ca.key.clone());
+        }
+        let configs = self.machines.values().filter_map(|machine| machine.system.as_ref()?.config.as_deref());
+        configs
+            .filter(|other| other.identity() == config.identity() && !other.machine_ca.key.is_empty())
+            .map(|other| other.machine_ca.key.clone())
+            .next()
+    }
+}
+
+fn identity_of(machine: &Machine) -> Option<Identity> {
+    matches!(machine.stage, Stage::Booting | Stage::Running)
+        .then(|| machine.system.as_ref()?.config.as_ref().map(|config| config.identity()))
+        .flatten()
+}

@@ -1,0 +1,126 @@
+//! The passing of time: one step of one machine, and all of them until nothing moves.
+
+use std::time::Duration;
+
+use super::Fleet;
+use super::cluster::Surroundings;
+use super::machine::{Machine, Stage};
+use crate::inventory::Role;
+use crate::lab::clock::physics;
+use crate::lab::factory;
+
+/// Steps of all machines in one advance. The longest chain of a boot is about ten; more means a loop of reboots on
+/// the instant clock, which then goes on at the next advance.
+const ROUNDS: usize = 64;
+
+impl Fleet {
+    /// It is now `now` (since the lab began): every machine goes as far as it has come. Answers whether any did.
+    pub fn advance(&mut self, now: Duration, factory: &mut factory::State) -> bool {
+        self.now = now;
+        for round in 0..ROUNDS {
+            let mut moved = false;
+            for vmid in self.machines.keys().copied().collect::<Vec<_>>() {
+                moved |= self.step(vmid, factory);
+            }
+            moved |= self.elect();
+            if !moved {
+                return round > 0;
+            }
+        }
+        true
+    }
+
+    /// When something will happen by itself.
+    pub fn next_due(&self) -> Option<Duration> {
+        let timers = self.machines.values().flat_map(|machine| {
+            let system = machine.system.iter();
+            let system = system.flat_map(|system| [system.etcd_timer, system.kube_timer, system.node_timer]);
+            system.chain([machine.timer])
+        });
+        timers.filter_map(|timer| timer.due(self.now)).min()
+    }
+
+    fn step(&mut self, vmid: u32, factory: &mut factory::State) -> bool {
+        let (now, clock) = (self.now, self.clock);
+        let Some(machine) = self.machines.get_mut(&vmid) else { return false };
+        let Machine { stage, timer, system, .. } = &mut *machine;
+        match stage {
+            Stage::Dead(_) | Stage::Maintenance | Stage::InstallFailed(_) => false,
+            Stage::Starting => {
+                let from_disk = system.as_ref().is_some_and(|system| system.disk.is_some());
+                let span = if from_disk { physics::BOOT_DISK } else { physics::BOOT_ISO };
+                let arrives = timer.held(true, now, clock.span(span));
+                if arrives {
+                    self.arrive(vmid);
+                }
+                arrives
+            }
+            Stage::Installing(_) => self.install(vmid, factory),
+            Stage::Rebooting(path) => {
+                let path = path.clone();
+                let done = timer.held(true, now, clock.span(physics::REBOOT));
+                if done {
+                    self.boot(vmid, &path);
+                }
+                done
+            }
+            Stage::Stopping => {
+                let done = timer.held(true, now, clock.span(physics::VM_STOP));
+                if done {
+                    self.machines.remove(&vmid);
+                }
+                done
+            }
+            Stage::Booting | Stage::Running => {
+                let around = self.surroundings(vmid);
+                self.live(vmid, &around)
+            }
+        }
+    }
+
+    /// A configured machine, past its installation: looks at every condition of its services.
+    fn live(&mut self, vmid: u32, around: &Surroundings) -> bool {
+        let (now, clock) = (self.now, self.clock);
+        let Some(machine) = self.machines.get_mut(&vmid) else { return false };
+        let role = machine.role();
+        let Machine { hardware, system: Some(system), stage, .. } = &mut *machine else { return false };
+        let Some(config) = system.config.clone() else { return false };
+        let before = (system.certified, system.etcd_up, system.etcd_healthy, system.kube_up, system.joined);
+        let (was_ready, was_stage) = (system.node_ready, stage.clone());
+
+        let installed = system.disk.clone();
+        if role == Some(Role::ControlPlane) {
+            let data = installed.as_ref().and_then(|volid| self.disks.get(volid)?.etcd);
+            let may_join = around.etcd_to_join.is_some() && !system.left_etcd;
+            let may_start = installed.is_some() && config.etcd && (data.is_some() || may_join);
+            system.etcd_up = system.etcd_timer.held(may_start, now, clock.span(physics::ETCD));
+            if let (true, None, Some(volid), Some(etcd)) = (system.etcd_up, data, &installed, around.etcd_to_join) {
+                let ip = system.addresses.first().map(|address| address.ip);
+                let member = self.etcds.entry(etcd).or_default().join(&system.hostname, ip, volid);
+                self.disks.write(volid).etcd = Some((etcd, member));
+            }
+            let data = installed.as_ref().and_then(|volid| self.disks.get(volid)?.etcd);
+            system.etcd_healthy = system.etcd_up
+                && data.is_some_and(|(etcd, _)| around.has_quorum(etcd) || self.etcds[&etcd].is_single());
+            system.kube_up = system.kube_timer.held(system.etcd_healthy, now, clock.span(physics::KUBERNETES_API));
+            system.certified = true;
+            system.joined = if system.kube_up { data.map(|(etcd, _)| etcd) } else { system.joined };
+        } else {
+            // Once signed, the certificate lasts for this boot.
+            system.certified |= around.trustd;
+            system.joined = around.kube.or(system.joined);
+        }
+        let reaches = system.kube_up || around.kube.is_some();
+        let settled = system.certified && reaches && installed.is_some() && !config.cni_none;
+        system.node_ready = system.node_timer.held(settled, now, clock.span(physics::NODE_READY));
+        let done = installed.is_some() && if config.worker { system.certified } else { system.kube_up };
+        if done && *stage == Stage::Booting {
+            *stage = Stage::Running;
+        }
+        if let Some(etcd) = system.joined.filter(|_| reaches) {
+            self.etcds.entry(etcd).or_default().register(vmid, hardware, system, &config);
+        }
+        let after = (system.certified, system.etcd_up, system.etcd_healthy, system.kube_up, system.joined);
+        before != after || was_ready != system.node_ready || was_stage != *stage
+    }
+}

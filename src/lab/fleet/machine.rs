@@ -1,0 +1,186 @@
+//! One VM that has power, and the operating system that it runs.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::applied::Applied;
+use super::cluster::EtcdId;
+use super::lan::Address;
+use super::minor::Minor;
+use super::seed::Seed;
+use crate::inventory::Role;
+use crate::lab::hardware::Hardware;
+use crate::lab::image::Image;
+
+/// A VM with power.
+#[derive(Debug)]
+pub struct Machine {
+    pub hardware: Hardware,
+    pub stage: Stage,
+    /// What runs on it: nothing in the firmware, nothing when it is dead.
+    pub system: Option<System>,
+    /// What the serial console showed, oldest line first.
+    pub console: Vec<String>,
+    /// Keys that were enrolled without a variable store: gone when power goes.
+    pub(super) volatile_keys: bool,
+    pub(super) timer: Timer,
+}
+
+/// How far a machine has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It has power and will do nothing more: why, as its console says.
+    Dead(String),
+    /// Kernel and user space are on their way.
+    Starting,
+    Maintenance,
+    Installing(Job),
+    /// The installer failed; the machine stays as it is.
+    InstallFailed(String),
+    Rebooting(Path),
+    /// Configured, but the boot sequence waits for something: etcd on a control plane, a certificate on a worker.
+    Booting,
+    Running,
+    /// Shutting down; power goes off at the end.
+    Stopping,
+}
+
+/// An installation under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub volid: String,
+    /// The installer's reference.
+    pub image: String,
+    pub unattended: bool,
+    pub reboot: bool,
+    /// What the pull came to: what will be on the disk, or why not.
+    pub(super) pulled: Option<Result<Image, String>>,
+}
+
+/// The way to the next boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Straight into the kernel on this volume: the boot order does not count. Never under SecureBoot.
+    Kexec(String),
+    Firmware,
+}
+
+/// A booted Talos.
+#[derive(Debug)]
+pub struct System {
+    pub image: Image,
+    /// The volume that it booted from; `None` is the CD.
+    pub disk: Option<String>,
+    pub minor: &'static Minor,
+    pub secure_boot: bool,
+    pub uki: bool,
+    /// Of this boot, unlike any other.
+    pub boot: u64,
+    pub boot_id: Uuid,
+    /// Grows whenever configuration or addresses change: listeners and certificates are then made anew.
+    pub revision: u64,
+    pub seed: Option<Seed>,
+    pub config: Option<Arc<Applied>>,
+    pub hostname: String,
+    pub addresses: Vec<Address>,
+    /// Shared addresses that it holds.
+    pub vips: Vec<Ipv4Addr>,
+    /// A worker's certificate was signed by some control plane.
+    pub certified: bool,
+    /// It left its etcd cluster, and joins none before its next boot.
+    pub left_etcd: bool,
+    pub etcd_up: bool,
+    pub etcd_healthy: bool,
+    pub kube_up: bool,
+    /// The cluster whose Kubernetes it is a node of.
+    pub joined: Option<EtcdId>,
+    pub node_ready: bool,
+    pub(super) etcd_timer: Timer,
+    pub(super) kube_timer: Timer,
+    pub(super) node_timer: Timer,
+}
+
+impl Machine {
+    pub(super) fn new(hardware: Hardware) -> Self {
+        Self {
+            hardware,
+            stage: Stage::Starting,
+            system: None,
+            console: Vec::new(),
+            volatile_keys: false,
+            timer: Timer::default(),
+        }
+    }
+
+    pub(super) fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.timer = Timer::default();
+    }
+
+    pub(super) fn die(&mut self, why: &str) {
+        self.log(why);
+        self.system = None;
+        self.enter(Stage::Dead(why.to_owned()));
+    }
+
+    pub(super) fn log(&mut self, line: &str) {
+        // A bound, because a reboot loop would otherwise fill the memory of a lab that runs for weeks.
+        if self.console.len() >= 1000 {
+            self.console.remove(0);
+        }
+        self.console.push(line.to_owned());
+    }
+
+    /// The role that its configuration gives it.
+    pub fn role(&self) -> Option<Role> {
+        let config = self.system.as_ref()?.config.as_ref()?;
+        config.complete.then(|| config.role())
+    }
+
+    /// It is a control plane past its installation: the parts of a cluster may run.
+    pub(super) fn serves_cluster(&self) -> bool {
+        matches!(self.stage, Stage::Booting | Stage::Running)
+            && self.role() == Some(Role::ControlPlane)
+            && self.system.as_ref().is_some_and(|system| system.disk.is_some())
+    }
+}
+
+impl Stage {
+    /// One word, as Talos's `MachineStatus` and this lab's summary have it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Dead(_) => "dead",
+            Self::Starting => "starting",
+            Self::Maintenance => "maintenance",
+            Self::Installing(_) => "installing",
+            Self::InstallFailed(_) => "install failed",
+            Self::Rebooting(_) => "rebooting",
+            Self::Booting => "booting",
+            Self::Running => "running",
+            Self::Stopping => "shutting down",
+        }
+    }
+}
+
+/// How long a condition has held. Conditions are looked at, so the time is counted from the first look.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Timer(Option<Duration>);
+
+impl Timer {
+    /// Whether `condition` has now held for `span`. As soon as it fails, the count starts over.
+    pub(super) fn held(&mut self, condition: bool, now: Duration, span: Duration) -> bool {
+        if !condition {
+            self.0 = None;
+            return false;
+        }
+        now >= *self.0.get_or_insert(now + span)
+    }
+
+    /// When the count ends, if it is in the future.
+    pub(super) fn due(self, now: Duration) -> Option<Duration> {
+        self.0.filter(|at| *at > now)
+    }
+}

@@ -1,0 +1,177 @@
+//! From maintenance mode to a Kubernetes that kubectl can read.
+
+use std::io::Read;
+
+use prost::Message;
+use tonic::Code;
+
+use super::client::Client;
+use super::*;
+use crate::lab::fleet::Stage;
+use crate::talos::wire::cluster::cluster_service_client::ClusterServiceClient;
+use crate::talos::wire::cluster::{ClusterInfo, HealthCheckRequest};
+use crate::talos::wire::machine::apply_configuration_request::Mode;
+use crate::talos::wire::machine::{BootstrapRequest, EtcdMemberListRequest};
+use crate::talos::wire::specs::MachineStatusSpec;
+
+const AUTO: i32 = Mode::Auto as i32;
+
+impl Lab {
+    async fn install(&self, cluster: &Cluster, vmid: u32, role: Role, ip: Ipv4Addr) {
+        self.power_on(vmid, &cluster.version);
+        let lease = self.address(vmid).await;
+        let client = Client::insecure(self, lease).await.expect("it is in maintenance mode");
+        let config = cluster.config(self, vmid, role, ip);
+        client.apply(config, AUTO).await.expect("the configuration is good");
+    }
+
+    async fn running(&self, vmid: u32) {
+        let ready = |world: &World| {
+            let machine = world.fleet.machine(vmid)?;
+            (machine.stage == Stage::Running && machine.system.as_ref()?.node_ready).then_some(())
+        };
+        self.until("running machine", ready).await;
+    }
+}
+
+/// Kubeconfig as a client gets it: the one entry of an archive that was never closed.
+async fn kubeconfig(client: &Client) -> String {
+    let mut stream = client.machine().kubeconfig(()).await.unwrap().into_inner();
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.message().await.unwrap() {
+        bytes.extend(piece.bytes);
+    }
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&bytes[..]));
+    let mut entry = archive.entries().unwrap().next().expect("one file").unwrap();
+    let mut text = String::new();
+    entry.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// What kubectl prints; `None` where it is not installed.
+async fn kubectl(kubeconfig: &str, arguments: &[&str]) -> Option<String> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, kubeconfig.as_bytes()).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let mut command = tokio::process::Command::new("kubectl");
+    command.env("HOME", home.path()).arg("--kubeconfig").arg(file.path()).args(arguments);
+    let output = match command.output().await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        output => output.unwrap(),
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+async fn one_machine(version: &str, contract: &str) {
+    let lab = lab().await;
+    let cluster = Cluster::new(version, contract);
+    let ip = Ipv4Addr::new(10, 83, 0, 5);
+    lab.install(&cluster, 101, Role::ControlPlane, ip).await;
+    lab.until("boot from disk", |world| {
+        (world.fleet.machine(101)?.stage == Stage::Booting && system(world, 101)?.disk.is_some()).then_some(())
+    })
+    .await;
+    let admin = cluster.credentials();
+    let client = Client::mutual(&lab, ip.into(), &admin).await.expect("it knows our certificate");
+
+    let status = client.get("runtime", "MachineStatuses.runtime.talos.dev", "machine").await.unwrap();
+    let status = MachineStatusSpec::decode(&*status.spec.unwrap().proto_spec).unwrap();
+    assert_eq!((status.stage, status.status.unwrap().ready), (1, false), "it waits for its bootstrap");
+    let tag = client.machine().version(()).await.unwrap().into_inner().messages.remove(0).version.unwrap().tag;
+    assert_eq!(tag, version);
+    client.get("runtime", "SystemDisks.block.talos.dev", "system-disk").await.expect("it is installed");
+    client.get("config", "MachineConfigs.config.talos.dev", "v1alpha1").await.expect("an administrator may");
+    let stranger = Client::insecure(&lab, ip.into()).await;
+    let refused = match stranger {
+        Ok(stranger) => stranger.storage().disks(()).await.map(drop).map_err(|status| status.to_string()),
+        Err(error) => Err(error),
+    };
+    refused.expect_err("nobody without a certificate is heard");
+
+    client.machine().bootstrap(BootstrapRequest::default()).await.expect("it is time");
+    let again = client.machine().bootstrap(BootstrapRequest::default()).await.expect_err("once");
+    assert_eq!((again.code(), again.message()), (Code::AlreadyExists, "etcd data directory is not empty"));
+    lab.running(101).await;
+    let members = client.machine().etcd_member_list(EtcdMemberListRequest::default()).await.unwrap();
+    assert_eq!(members.into_inner().messages[0].members[0].peer_urls, ["https://10.83.0.5:2380"]);
+
+    let text = kubeconfig(&client).await;
+    assert!(text.contains("server: https://10.83.0.5:6443"));
+    let dialled = lab.endpoints().reach.socket(ip.into(), 6443).to_string();
+    let text = text.replace("10.83.0.5:6443", &dialled);
+    let Some(nodes) = kubectl(&text, &["get", "nodes", "-o", "wide"]).await else { return };
+    assert!(nodes.contains("m-101") && nodes.contains(" Ready ") && nodes.contains("10.83.0.5"), "{nodes}");
+    let pods = kubectl(&text, &["get", "pods", "--all-namespaces"]).await.unwrap();
+    assert!(pods.contains("kube-apiserver-m-101") && pods.contains("coredns"), "{pods}");
+    let name = kubectl(&text, &["get", "node", "m-101", "-o", "jsonpath={.status.conditions[0].status}"]).await;
+    assert_eq!(name.as_deref(), Some("True"));
+}
+
+#[tokio::test]
+async fn a_1_12_machine_goes_from_maintenance_to_kubectl() {
+    one_machine("v1.12.4", "1.12").await;
+}
+
+#[tokio::test]
+async fn a_1_13_machine_goes_from_maintenance_to_kubectl() {
+    one_machine("v1.13.0", "1.13").await;
+}
+
+#[tokio::test]
+async fn a_1_14_machine_takes_documents() {
+    one_machine("v1.14.0-rc.1", "1.14").await;
+}
+
+#[tokio::test]
+async fn five_machines_behind_a_shared_address_become_healthy() {
+    let lab = lab().await;
+    let vip = Ipv4Addr::new(10, 83, 0, 100);
+    let cluster = Cluster { vip: Some(vip), ..Cluster::new("v1.12.4", "1.12") };
+    let ips: Vec<Ipv4Addr> = (5..10).map(|host| Ipv4Addr::new(10, 83, 0, host)).collect();
+    for (index, ip) in (0u32..).zip(&ips) {
+        let role = if index < 3 { Role::ControlPlane } else { Role::Worker };
+        lab.install(&cluster, 101 + index, role, *ip).await;
+    }
+    let admin = cluster.credentials();
+    lab.until("boot from disk", |world| system(world, 101)?.disk.is_some().then_some(())).await;
+    let client = Client::mutual(&lab, ips[0].into(), &admin).await.expect("the first control plane answers");
+    assert!(Client::mutual(&lab, ips[3].into(), &admin).await.is_err(), "a worker waits for the shared address");
+    client.machine().bootstrap(BootstrapRequest::default()).await.expect("it is time");
+    for vmid in 101..106 {
+        lab.running(vmid).await;
+    }
+    Client::mutual(&lab, ips[3].into(), &admin).await.expect("now the worker answers");
+    Client::mutual(&lab, vip.into(), &admin).await.expect("and so does the shared address");
+    let texts = |ips: &[Ipv4Addr]| ips.iter().map(ToString::to_string).collect();
+    let request = HealthCheckRequest {
+        wait_timeout: Some(prost_types::Duration { seconds: 20, nanos: 0 }),
+        cluster_info: Some(ClusterInfo {
+            control_plane_nodes: texts(&ips[..3]),
+            worker_nodes: texts(&ips[3..]),
+            force_endpoint: String::new(),
+        }),
+    };
+    let mut stream = ClusterServiceClient::new(client.channel()).health_check(request).await.unwrap().into_inner();
+    let mut last = String::new();
+    while let Some(progress) = stream.message().await.expect("the cluster is healthy") {
+        last = progress.message;
+    }
+    assert_eq!(last, "waiting for all k8s nodes to report ready: OK");
+    let unset = ClusterServiceClient::new(client.channel()).health_check(HealthCheckRequest::default()).await;
+    let mut stream = unset.unwrap().into_inner();
+    stream.message().await.unwrap();
+    assert_eq!(stream.message().await.expect_err("no time at all").code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn power_takes_the_sockets_away() {
+    let lab = lab().await;
+    lab.power_on(101, "v1.12.4");
+    let ip = lab.address(101).await;
+    Client::insecure(&lab, ip).await.expect("it answers");
+    lab.shared().lock().fleet.power_off(101);
+    lab.shared().wake();
+    let gone = async { while Client::insecure(&lab, ip).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("it is silent");
+}

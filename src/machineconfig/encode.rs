@@ -1,0 +1,107 @@
+//! From the decoded form to the tree that is written: Go's `omitempty`, field by field.
+
+use serde_json::{Map, Value};
+
+use super::documents::Document;
+use super::schema::{Field, Struct, Text, Type};
+
+pub(super) fn document(document: &Document) -> Value {
+    let mut tree = Map::new();
+    let kind = document.schema();
+    if !kind.name.is_empty() {
+        tree.insert("apiVersion".to_owned(), "v1alpha1".into());
+        tree.insert("kind".to_owned(), kind.name.into());
+    }
+    fields(&kind.root, &document.body, &mut tree);
+    Value::Object(tree)
+}
+
+fn fields(root: &Struct, body: &Map<String, Value>, tree: &mut Map<String, Value>) {
+    for field in &root.fields {
+        if let Some(value) = one(field, body.get(field.name)) {
+            tree.insert(field.name.to_owned(), value);
+        }
+    }
+}
+
+/// The value to write for a field, if it is written at all.
+fn one(field: &Field, value: Option<&Value>) -> Option<Value> {
+    let Some(value) = value else { return field.always.then(|| zero(field)) };
+    let written = written(&field.kind, value);
+    let kept = field.always || field.pointer || !is_zero(&field.kind, value, &written);
+    kept.then_some(written)
+}
+
+pub(super) fn written(kind: &Type, value: &Value) -> Value {
+    match (kind, value) {
+        (Type::Struct(root), Value::Object(body)) => {
+            let mut tree = Map::new();
+            fields(root, body, &mut tree);
+            Value::Object(tree)
+        }
+        (Type::List(item), Value::Array(items)) => items.iter().map(|value| written(item, value)).collect(),
+        (Type::Map(item), Value::Object(body)) => {
+            sorted(body.iter().map(|(key, value)| (key.clone(), written(item, value))).collect())
+        }
+        (Type::Args | Type::Free, value) => deep_sorted(value),
+        (_, value) => value.clone(),
+    }
+}
+
+/// Go writes the keys of maps sorted.
+fn sorted(map: Map<String, Value>) -> Value {
+    let mut entries: Vec<_> = map.into_iter().collect();
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Value::Object(entries.into_iter().collect())
+}
+
+fn deep_sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => sorted(map.iter().map(|(key, value)| (key.clone(), deep_sorted(value))).collect()),
+        Value::Array(items) => items.iter().map(deep_sorted).collect(),
+        value => value.clone(),
+    }
+}
+
+fn is_zero(kind: &Type, value: &Value, written: &Value) -> bool {
+    match (kind, value) {
+        (_, Value::Null) => true,
+        (_, Value::String(text)) => match kind {
+            Type::Duration => text == "0s",
+            _ => text.is_empty(),
+        },
+        (_, Value::Number(number)) => number.as_f64() == Some(0.0),
+        (_, Value::Bool(flag)) => !flag,
+        (_, Value::Array(items)) => items.is_empty(),
+        // A plain struct is zero when nothing in it was set; what it always writes does not count.
+        (Type::Struct(root), Value::Object(body)) => body.iter().all(|(key, value)| {
+            root.field(key).is_none_or(|field| {
+                !field.pointer && is_zero(&field.kind, value, written.get(key).unwrap_or(&Value::Null))
+            })
+        }),
+        // Free-form objects are pointers in Go, or structs around a map: empty is not absent.
+        (Type::Free | Type::Pem(_), Value::Object(_)) => false,
+        (_, Value::Object(map)) => map.is_empty(),
+    }
+}
+
+/// What an absent field looks like when it is written nevertheless.
+fn zero(field: &Field) -> Value {
+    if field.pointer {
+        return Value::Null;
+    }
+    match &field.kind {
+        Type::Struct(root) => {
+            let mut tree = Map::new();
+            fields(root, &Map::new(), &mut tree);
+            Value::Object(tree)
+        }
+        Type::List(_) => Value::Array(Vec::new()),
+        Type::Map(_) | Type::Args | Type::Free => Value::Object(Map::new()),
+        Type::Int | Type::Text(Text::Mode) => 0.into(),
+        Type::Bool => false.into(),
+        Type::Pem(_) | Type::Url => Value::Null,
+        Type::Duration => "0s".into(),
+        Type::Text(_) | Type::Cel | Type::Bytes => Value::String(String::new()),
+    }
+}

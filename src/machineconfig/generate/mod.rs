@@ -1,0 +1,178 @@
+//! `talosctl gen config`: from a secrets bundle and a few inputs to a machine's documents.
+//!
+//! Contracts up to 1.13 are one v1alpha1 document and at most a few beside it; 1.14 is a world of its own. Hence two
+//! builders. Both make plain trees in any order: the field table orders and completes them, as for any other text.
+
+mod legacy;
+mod modern;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::bundle::Bundle;
+use super::contract::Contract;
+use super::decode::DecodeError;
+use super::documents::Documents;
+use super::go::Url;
+use super::minor::Minor;
+use crate::inventory::Role;
+
+/// What the generator is told. [`Input::new`] has Talos's defaults for everything that is not needed.
+#[derive(Clone, Debug)]
+pub struct Input {
+    pub cluster_name: String,
+    /// URL of the Kubernetes API, `https://192.168.22.100:6443`; written as given.
+    pub endpoint: String,
+    /// `1.35.0`, with or without `v`.
+    pub kubernetes_version: String,
+    /// Device to install to; empty: the installation names none (and contract 1.14 writes no install document).
+    pub install_disk: String,
+    /// Installer image with tag; empty: none is named.
+    pub install_image: String,
+    /// More names and addresses for the certificates of the Talos and the Kubernetes API.
+    pub additional_sans: Vec<String>,
+    pub dns_domain: String,
+    /// CIDRs; empty: `10.244.0.0/16`.
+    pub pod_subnets: Vec<String>,
+    /// CIDRs; empty: `10.96.0.0/12`.
+    pub service_subnets: Vec<String>,
+    pub discovery: bool,
+    pub kubespan: bool,
+    pub debug: bool,
+    pub allow_scheduling_on_control_planes: bool,
+    /// Manifest of a CNI to install instead of Flannel.
+    pub custom_cni_url: Option<String>,
+    pub local_api_server_port: Option<u16>,
+    /// `None`: 7445; 0 turns KubePrism off.
+    pub kube_prism_port: Option<u16>,
+    /// Registry, and the URLs of its mirrors in order.
+    pub registry_mirrors: Vec<(String, Vec<String>)>,
+    pub sysctls: BTreeMap<String, String>,
+    /// Only without a UKI, and never on contract 1.14: kernel arguments belong into the schematic.
+    pub install_extra_kernel_args: Vec<String>,
+}
+
+impl Input {
+    pub fn new(cluster_name: &str, endpoint: &str, kubernetes_version: &str) -> Self {
+        Self {
+            cluster_name: cluster_name.to_owned(),
+            endpoint: endpoint.to_owned(),
+            kubernetes_version: kubernetes_version.to_owned(),
+            install_disk: "/dev/sda".to_owned(),
+            install_image: String::new(),
+            additional_sans: Vec::new(),
+            dns_domain: "cluster.local".to_owned(),
+            pod_subnets: Vec::new(),
+            service_subnets: Vec::new(),
+            discovery: true,
+            kubespan: false,
+            debug: false,
+            allow_scheduling_on_control_planes: false,
+            custom_cni_url: None,
+            local_api_server_port: None,
+            kube_prism_port: None,
+            registry_mirrors: Vec::new(),
+            sysctls: BTreeMap::new(),
+            install_extra_kernel_args: Vec::new(),
+        }
+    }
+}
+
+/// The inputs make no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    #[error("kubernetes version must be specified")]
+    KubernetesVersion,
+    /// The URL as it is, and what is wrong with it.
+    #[error("{0}")]
+    Endpoint(String),
+    #[error("pod or service subnet {0:?} is not a prefix such as 10.244.0.0/16")]
+    Subnet(String),
+    #[error("the generated configuration does not decode")]
+    Decode(#[from] DecodeError),
+}
+
+/// Makes the documents of one machine.
+pub fn generate(contract: &Contract, bundle: &Bundle, role: Role, input: &Input) -> Result<Documents, GenerateError> {
+    if input.kubernetes_version.trim_start_matches('v').is_empty() {
+        return Err(GenerateError::KubernetesVersion);
+    }
+    let endpoint = Url::parse(&input.endpoint).map_err(GenerateError::Endpoint)?;
+    let maker = Maker { contract, bundle, input, endpoint, control_plane: role == Role::ControlPlane };
+    for subnet in maker.pod_subnets().iter().chain(&maker.service_subnets()) {
+        // Talos writes nonsense here up to contract 1.13 and crashes on 1.14; neither helps anybody.
+        if subnet.parse::<ipnet::IpNet>().is_err() && contract.multidoc_all {
+            return Err(GenerateError::Subnet(subnet.clone()));
+        }
+    }
+    let trees = if contract.multidoc_all { maker.modern() } else { maker.legacy() };
+    Ok(Documents::from_trees(&trees, &Minor::NEWEST)?)
+}
+
+struct Maker<'a> {
+    contract: &'a Contract,
+    bundle: &'a Bundle,
+    input: &'a Input,
+    endpoint: Url,
+    control_plane: bool,
+}
+
+impl Maker<'_> {
+    fn machine_type(&self) -> &'static str {
+        if self.control_plane { "controlplane" } else { "worker" }
+    }
+
+    fn image(&self, name: &str) -> String {
+        let version = &self.input.kubernetes_version;
+        format!("{name}:v{}", version.strip_prefix('v').unwrap_or(version))
+    }
+
+    fn pod_subnets(&self) -> Vec<String> {
+        or_default(&self.input.pod_subnets, "10.244.0.0/16")
+    }
+
+    fn service_subnets(&self) -> Vec<String> {
+        or_default(&self.input.service_subnets, "10.96.0.0/12")
+    }
+
+    /// Port of KubePrism; `None` when it is turned off.
+    fn kube_prism(&self) -> Option<u16> {
+        Some(self.input.kube_prism_port.unwrap_or(7445)).filter(|port| *port != 0)
+    }
+
+    fn mirrors(&self) -> Vec<Value> {
+        let mut mirrors = self.input.registry_mirrors.clone();
+        mirrors.sort();
+        let endpoints = |urls: &[String]| urls.iter().map(|url| json!({ "url": url })).collect::<Value>();
+        let document = |(name, urls): &(String, Vec<String>)| {
+            json!({
+                "apiVersion": "v1alpha1", "kind": "RegistryMirrorConfig",
+                "name": name, "endpoints": endpoints(urls),
+            })
+        };
+        mirrors.iter().map(document).collect()
+    }
+}
+
+fn or_default(given: &[String], default: &str) -> Vec<String> {
+    if given.is_empty() { vec![default.to_owned()] } else { given.to_vec() }
+}
+
+/// The pod security defaults that Talos ships.
+fn pod_security() -> Value {
+    json!({
+        "apiVersion": "pod-security.admission.config.k8s.io/v1alpha1",
+        "kind": "PodSecurityConfiguration",
+        "defaults": {
+            "audit": "restricted", "audit-version": "latest",
+            "enforce": "baseline", "enforce-version": "latest",
+            "warn": "restricted", "warn-version": "latest",
+        },
+        "exemptions": { "namespaces": ["kube-system"], "runtimeClasses": [], "usernames": [] },
+    })
+}
+
+fn audit_policy() -> Value {
+    json!({ "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{ "level": "Metadata" }] })
+}

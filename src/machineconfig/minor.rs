@@ -1,0 +1,121 @@
+//! How each Talos minor reads, merges and validates a configuration: one row each.
+//!
+//! This is the version that *runs* (the machine's), not the [contract](super::Contract), which says what was generated
+//! for it; a machine accepts older contracts unchanged. Code asks a field. Rows 1.9 and 1.10 were read from source,
+//! the others were observed on 1.11.6, 1.12.11, 1.13.9 and 1.14.0-rc.1.
+
+use super::contract::{BadVersion, Version};
+
+/// The behaviour of one Talos minor towards a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Minor {
+    /// `1.N`.
+    pub(super) number: u32,
+    /// Decoding errors name the document and its line.
+    pub(super) errors_name_document: bool,
+    /// Validation errors carry the document that they belong to.
+    pub(super) validation_names_document: bool,
+    /// A pointer to zero on the right overwrites the left.
+    pub(super) pointer_zero_overwrites: bool,
+    /// A patch that does not repeat `maxSize` clears it, as all do with `minSize`.
+    pub(super) max_size_cleared_by_omission: bool,
+    /// `extraArgs` values may be lists, and merge key by key, empty ones included.
+    pub(super) args_are_lists: bool,
+    /// One patch file may hold the same document twice.
+    pub(super) patch_may_repeat_document: bool,
+    /// A patch argument of one bare word is a file's name.
+    pub(super) bare_word_is_file: bool,
+    /// `$patch: delete` reaches below free-form objects.
+    pub(super) deletes_in_free_form: bool,
+    /// `machine.install` is needed in metal mode.
+    pub(super) install_required: bool,
+    /// `cluster.controlPlane` is needed.
+    pub(super) control_plane_required: bool,
+    /// Host DNS and discovery are checked across documents, not inside v1alpha1.
+    pub(super) cross_document_checks: bool,
+    /// `forwardKubeDNSToHost` without host DNS is an error.
+    pub(super) host_dns_forward_checked: bool,
+    /// `kubeNetworkPoliciesEnabled` is checked against the CNI's name.
+    pub(super) flannel_policies_checked: bool,
+    /// `machine.files` and `machine.baseRuntimeSpecOverrides` draw warnings.
+    pub(super) warns_of_files: bool,
+    /// Talos API access from Kubernetes needs `features.rbac`; later that is always on.
+    pub(super) needs_rbac_feature: bool,
+    /// Where the warning about system extensions sends its reader.
+    pub(super) extensions_guide: &'static str,
+    /// Names that a `VolumeConfig` may have.
+    pub(super) system_volumes: &'static [&'static str],
+}
+
+const VOLUMES: &[&str] = &["STATE", "EPHEMERAL", "IMAGECACHE"];
+
+const V1_11: Minor = Minor {
+    number: 11,
+    errors_name_document: false,
+    validation_names_document: false,
+    pointer_zero_overwrites: false,
+    max_size_cleared_by_omission: true,
+    args_are_lists: false,
+    patch_may_repeat_document: false,
+    bare_word_is_file: false,
+    deletes_in_free_form: false,
+    install_required: true,
+    control_plane_required: true,
+    cross_document_checks: false,
+    host_dns_forward_checked: false,
+    flannel_policies_checked: false,
+    warns_of_files: false,
+    needs_rbac_feature: true,
+    extensions_guide: "https://www.talos.dev/latest/talos-guides/install/boot-assets/",
+    system_volumes: VOLUMES,
+};
+
+const V1_12: Minor = Minor {
+    number: 12,
+    errors_name_document: true,
+    validation_names_document: true,
+    needs_rbac_feature: false,
+    pointer_zero_overwrites: true,
+    max_size_cleared_by_omission: false,
+    bare_word_is_file: true,
+    deletes_in_free_form: true,
+    ..V1_11
+};
+
+const V1_13: Minor = Minor {
+    number: 13,
+    args_are_lists: true,
+    host_dns_forward_checked: true,
+    flannel_policies_checked: true,
+    extensions_guide: "https://docs.siderolabs.com/talos/latest/platform-specific-installations/boot-assets",
+    ..V1_12
+};
+
+const V1_14: Minor = Minor {
+    number: 14,
+    patch_may_repeat_document: true,
+    install_required: false,
+    control_plane_required: false,
+    cross_document_checks: true,
+    warns_of_files: true,
+    system_volumes: &["STATE", "EPHEMERAL", "IMAGECACHE", "ETCD", "CRI", "KUBELET", "LOG"],
+    ..V1_13
+};
+
+const ROWS: [Minor; 6] = [Minor { number: 9, ..V1_11 }, Minor { number: 10, ..V1_11 }, V1_11, V1_12, V1_13, V1_14];
+
+impl Minor {
+    /// The newest row.
+    pub const NEWEST: Self = V1_14;
+
+    /// The row for a Talos version such as `v1.12.4` or `1.13`.
+    pub fn parse(text: &str) -> Result<Self, BadVersion> {
+        let version = Version::parse(text)?;
+        ROWS.into_iter().find(|row| version.is(row.number)).ok_or_else(|| BadVersion::unsupported(version))
+    }
+
+    /// Whether something that came with Talos `1.<since>` is known.
+    pub(super) fn knows(&self, since: u32) -> bool {
+        self.number >= since
+    }
+}

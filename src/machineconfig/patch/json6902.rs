@@ -1,0 +1,221 @@
+//! JSON Patch (RFC 6902) with the habits of the library that Talos uses: negative indices, `replace` of an absent key,
+//! its texts. That is why no crate does this here.
+
+use serde_json::{Map, Value};
+
+use crate::machineconfig::yaml;
+
+/// One operation, kept loosely: what is wrong with it is told when it is applied, as Talos does.
+#[derive(Clone)]
+pub(super) struct Operation {
+    op: String,
+    path: Option<String>,
+    from: Option<String>,
+    value: Value,
+}
+
+/// Reads a JSON list of operations, or a YAML one. An empty text is an empty list.
+pub(super) fn parse(text: &str) -> Result<Vec<Operation>, String> {
+    let json: Result<Vec<Map<String, Value>>, _> = serde_json::from_str(text);
+    let list = match json {
+        Ok(list) => list,
+        Err(error) => {
+            let nodes = yaml::documents(text).map_err(|_| error.to_string())?;
+            let tree = nodes.first().map_or(Value::Null, yaml::Node::to_value);
+            if tree.is_null() && nodes.len() <= 1 {
+                return Ok(Vec::new());
+            }
+            serde_json::from_value(tree).map_err(|_| error.to_string())?
+        }
+    };
+    let operation = |map: Map<String, Value>| {
+        let text = |key: &str| map.get(key).and_then(Value::as_str).map(str::to_owned);
+        let value = map.get("value").cloned().unwrap_or_default();
+        Operation {
+            op: text("op").unwrap_or_else(|| "unknown".to_owned()),
+            path: text("path"),
+            from: text("from"),
+            value,
+        }
+    };
+    Ok(list.into_iter().map(operation).collect())
+}
+
+pub(super) fn apply(mut tree: Value, operations: &[Operation]) -> Result<Value, String> {
+    for operation in operations {
+        operation
+            .apply(&mut tree)
+            .map_err(|why| format!("failure applying rfc6902 patches to talos machine config: {why}"))?;
+    }
+    Ok(tree)
+}
+
+impl Operation {
+    fn apply(&self, tree: &mut Value) -> Result<(), String> {
+        let op = self.op.as_str();
+        if !matches!(op, "add" | "remove" | "replace" | "move" | "copy" | "test") {
+            return Err(format!("Unexpected kind: {op}"));
+        }
+        let missing = |what: &str| format!("{op} operation failed to decode {what}: missing value");
+        let path = self.path.as_deref().ok_or_else(|| missing("path"))?;
+        match op {
+            "add" => add(tree, op, path, self.value.clone()),
+            "remove" => remove(tree, op, path).map(drop),
+            "replace" => replace(tree, path, self.value.clone()),
+            "move" => {
+                let from = self.from.as_deref().ok_or_else(|| missing("from"))?;
+                let value = remove(tree, op, from)?;
+                add(tree, op, path, value)
+            }
+            "copy" => {
+                let from = self.from.as_deref().ok_or_else(|| missing("from"))?;
+                let value = get(tree, from).ok_or_else(|| no_path(op, &format!("from path: \"{from}\"")))?.clone();
+                add(tree, op, path, value)
+            }
+            _ => {
+                let found = get(tree, path).unwrap_or(&Value::Null);
+                if *found == self.value { Ok(()) } else { Err(format!("testing value {path} failed: test failed")) }
+            }
+        }
+    }
+}
+
+fn no_path(op: &str, what: &str) -> String {
+    format!("{op} operation does not apply: doc is missing {what}: missing value")
+}
+
+fn unescape(key: &str) -> String {
+    key.replace("~1", "/").replace("~0", "~")
+}
+
+/// The container that holds the last key of a path, and that key.
+fn parent<'a>(tree: &'a mut Value, path: &str) -> Option<(&'a mut Value, String)> {
+    let (above, key) = path.rsplit_once('/')?;
+    let mut value = tree;
+    for part in above.split('/').skip(1) {
+        value = child_mut(value, &unescape(part))?;
+    }
+    (value.is_object() || value.is_array()).then(|| (value, unescape(key)))
+}
+
+fn child_mut<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+    match value {
+        Value::Object(map) => map.get_mut(key),
+        Value::Array(list) => {
+            let at = index(key, list.len())?;
+            list.get_mut(at)
+        }
+        _ => None,
+    }
+}
+
+fn get<'a>(tree: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('/').skip(1).try_fold(tree, |value, part| match value {
+        Value::Object(map) => map.get(&unescape(part)),
+        Value::Array(list) => list.get(index(part, list.len())?),
+        _ => None,
+    })
+}
+
+/// An index into `length` elements; -1 is the last one.
+fn index(key: &str, length: usize) -> Option<usize> {
+    let at: i64 = key.parse().ok()?;
+    let length = i64::try_from(length).ok()?;
+    let at = if at < 0 { at + length } else { at };
+    usize::try_from(at).ok().filter(|_| at < length)
+}
+
+fn add(tree: &mut Value, op: &str, path: &str, value: Value) -> Result<(), String> {
+    if path.is_empty() {
+        *tree = value;
+        return Ok(());
+    }
+    let absent = || no_path(op, &format!("path: \"{path}\""));
+    let (container, key) = parent(tree, path).ok_or_else(absent)?;
+    match container {
+        Value::Object(map) => {
+            map.insert(key, value);
+        }
+        Value::Array(list) if key == "-" => list.push(value),
+        Value::Array(list) => {
+            // One past the end is allowed when adding; from the back, one before the first.
+            let at = index(&key, list.len() + 1);
+            let at = at.ok_or_else(|| {
+                format!(
+                    "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
+                )
+            })?;
+            list.insert(at, value);
+        }
+        _ => return Err(absent()),
+    }
+    Ok(())
+}
+
+fn remove(tree: &mut Value, op: &str, path: &str) -> Result<Value, String> {
+    let which = if op == "move" { "from path" } else { "path" };
+    let (container, key) = parent(tree, path).ok_or_else(|| no_path(op, &format!("{which}: \"{path}\"")))?;
+    match container {
+        Value::Object(map) => map.shift_remove(&key).ok_or_else(|| {
+            format!("error in {op} for path: '{path}': Unable to remove nonexistent key: {key}: missing value")
+        }),
+        Value::Array(list) => {
+            let at = index(&key, list.len()).ok_or_else(|| {
+                format!(
+                    "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
+                )
+            })?;
+            Ok(list.remove(at))
+        }
+        _ => Err(no_path(op, &format!("{which}: \"{path}\""))),
+    }
+}
+
+fn replace(tree: &mut Value, path: &str, value: Value) -> Result<(), String> {
+    if path.is_empty() {
+        *tree = value;
+        return Ok(());
+    }
+    let (container, key) = parent(tree, path).ok_or_else(|| no_path("replace", &format!("path: {path}")))?;
+    match container {
+        Value::Object(map) => {
+            map.insert(key, value);
+        }
+        container => {
+            let element = child_mut(container, &key);
+            *element.ok_or_else(|| no_path("replace", &format!("key: {path}")))? = value;
+        }
+    }
+    Ok(())
+}
+
+/// The operations as one strategic patch. Adding to the end of a list is what merging does anyway; other places in a
+/// list have no strategic form.
+pub(super) fn strategic(operations: &[Operation]) -> Option<Value> {
+    let mut tree = Value::Object(Map::new());
+    for operation in operations {
+        let path = operation.path.as_deref()?;
+        let (path, value) = match (operation.op.as_str(), path.strip_suffix("/-")) {
+            ("add", Some(list)) => (list, Value::Array(vec![operation.value.clone()])),
+            ("add" | "replace", None) => (path, operation.value.clone()),
+            ("remove", None) => (path, serde_json::json!({ "$patch": "delete" })),
+            _ => return None,
+        };
+        let mut at = &mut tree;
+        for key in path.split('/').skip(1).map(unescape) {
+            if key.parse::<i64>().is_ok() {
+                return None;
+            }
+            if at.is_null() {
+                *at = Value::Object(Map::new());
+            }
+            at = at.as_object_mut()?.entry(key).or_insert(Value::Null);
+        }
+        if let (Value::Array(list), Value::Array(more)) = (&mut *at, &value) {
+            list.extend(more.iter().cloned());
+        } else {
+            *at = value;
+        }
+    }
+    Some(tree)
+}

@@ -1,0 +1,128 @@
+use serde_json::Value;
+
+use super::{bundle, cases, documents_differ, json, read, root, run, trees};
+use crate::inventory::Role;
+use crate::machineconfig::{Contract, Documents, Input, generate};
+
+fn input(options: &Value) -> Input {
+    let text = |key: &str| options[key].as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let flag = |key: &str| options[key].as_bool().unwrap_or_default();
+    let port = |key: &str| options[key].as_u64().map(|port| u16::try_from(port).expect("a port"));
+    Input {
+        install_disk: text("installDisk"),
+        install_image: text("installImage"),
+        additional_sans: list(&options["additionalSANs"]),
+        dns_domain: text("dnsDomain"),
+        pod_subnets: list(&options["podSubnets"]),
+        service_subnets: list(&options["serviceSubnets"]),
+        discovery: flag("discovery"),
+        kubespan: flag("kubespan"),
+        debug: flag("debug"),
+        allow_scheduling_on_control_planes: flag("allowSchedulingOnControlPlanes"),
+        custom_cni_url: options["customCNIURL"].as_str().map(str::to_owned),
+        local_api_server_port: port("localAPIServerPort"),
+        kube_prism_port: port("kubePrismPort"),
+        registry_mirrors: options["registryMirrors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|entry| {
+                let mut parts = list(entry);
+                let host = parts.remove(0);
+                (host, parts)
+            })
+            .collect(),
+        sysctls: options["sysctls"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.as_str().expect("text").to_owned()))
+            .collect(),
+        install_extra_kernel_args: list(&options["installExtraKernelArgs"]),
+        ..Input::new(&text("clusterName"), &text("endpoint"), &text("kubernetesVersion"))
+    }
+}
+
+#[test]
+fn generates_what_talos_generates() {
+    run("gen", &cases("gen"), |case| {
+        let recorded = json(format!("gen/{case}/case.json"));
+        let options = &recorded["options"];
+        let contract = Contract::parse(options["contract"].as_str().expect("text")).expect("a contract");
+        let bundle = bundle(recorded["secrets"].as_str().expect("path"));
+        let role = if options["role"] == "worker" { Role::Worker } else { Role::ControlPlane };
+        let made = generate(&contract, &bundle, role, &input(options));
+        for (version, result) in recorded["results"].as_object().expect("results") {
+            let outcome = result["outcome"].as_str().expect("text");
+            match (&made, outcome) {
+                (Ok(made), "ok") => {
+                    let mut ours = made.trees();
+                    if options["role"] == "init" {
+                        // The one role that this room does not make; it differs by this word only.
+                        ours[0]["machine"]["type"] = "init".into();
+                    }
+                    let text = read(format!("gen/{case}/{}", result["file"].as_str().expect("file")));
+                    if let Some(difference) = documents_differ(&ours, &trees(&text)) {
+                        return Err(format!("{version}: {difference}"));
+                    }
+                }
+                (Err(_), "panic") => {}
+                (Err(error), "error") => {
+                    let text = read(format!("gen/{case}/{}", result["file"].as_str().expect("file")));
+                    if error.to_string() != text {
+                        return Err(format!("{version}: ours {error}, Talos's {text}"));
+                    }
+                }
+                (Ok(_), _) => return Err(format!("{version}: made, but Talos says {outcome}")),
+                (Err(error), _) => return Err(format!("{version}: {error}")),
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn writes_keys_in_talos_order_and_reads_its_own_writing() {
+    run("gen, text", &cases("gen"), |case| {
+        let path = root().join(format!("gen/{case}/expected.yaml"));
+        let Ok(text) = std::fs::read_to_string(path) else { return Ok(()) };
+        let parsed = Documents::parse(&text).map_err(|error| error.to_string())?;
+        let written = parsed.to_yaml();
+        let again = Documents::parse(&written).map_err(|error| error.to_string())?;
+        if let Some(difference) = documents_differ(&again.trees(), &trees(&text)) {
+            return Err(difference);
+        }
+        let keys = |text: &str| -> String {
+            let key = |line: &str| line.split(": ").next().unwrap_or_default().replace(['"', '\'', ' ', ':'], "");
+            text.lines().map(key).collect::<Vec<_>>().join("\n")
+        };
+        let (ours, theirs) = (keys(&written), keys(&text));
+        let differ = ours.lines().zip(theirs.lines()).find(|(a, b)| a != b);
+        differ.map_or(Ok(()), |(a, b)| Err(format!("line: ours {a:?}, Talos's {b:?}")))
+    });
+}
+
+#[test]
+fn reads_contracts_as_talos_does() {
+    for case in json("gen/contract-parsing.json").as_array().expect("a list") {
+        let input = case["input"].as_str().expect("text");
+        for (version, result) in case["results"].as_object().expect("results") {
+            match (Contract::parse(input), result["ok"].as_bool().expect("flag")) {
+                (Ok(contract), true) => assert_eq!(contract.to_string(), result["contract"], "{input} on {version}"),
+                (Err(error), false) => assert_eq!(error.to_string(), result["error"], "{input} on {version}"),
+                (ours, theirs) => panic!("{input} on {version}: ours {ours:?}, Talos's {theirs}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn machines_of_1_14_get_contract_1_13() {
+    for (talos, contract) in [("1.9.6", "v1.9"), ("v1.12.4", "v1.12"), ("1.13.9", "v1.13"), ("1.14.0-rc.1", "v1.13")] {
+        assert_eq!(Contract::for_talos(talos).expect("known").to_string(), contract);
+    }
+    assert!(Contract::for_talos("1.8.0").is_err() && Contract::for_talos("1.15.0").is_err());
+}

@@ -1,0 +1,138 @@
+//! The `cluster` section of v1alpha1.
+
+use serde_json::Value;
+
+use super::{Findings, at, flag, list, net, text, texts};
+use crate::machineconfig::go::Url;
+use crate::machineconfig::minor::Minor;
+
+pub(super) fn check(cluster: &Value, control_plane: bool, minor: &Minor, found: &mut Findings) {
+    match at(cluster, &["controlPlane", "endpoint"]).and_then(Value::as_str) {
+        Some(endpoint) => {
+            if let Err(why) = net::endpoint(endpoint) {
+                found.error(format!("invalid controlplane endpoint: {why}"));
+            }
+        }
+        None if minor.control_plane_required || cluster.get("controlPlane").is_some() => {
+            return found.error("cluster controlplane endpoint is required");
+        }
+        None => {}
+    }
+    let domain = at(cluster, &["network", "dnsDomain"]).and_then(Value::as_str).unwrap_or_default();
+    found.check(domain.is_empty() || net::is_dns_name(domain), format!("{domain:?} is not a valid DNS name"));
+    if let Some(provider) = cluster.get("externalCloudProvider") {
+        cloud_provider(provider, found);
+    }
+    if let Some(config) = cluster.get("etcd") {
+        if control_plane {
+            etcd(config, found);
+        } else {
+            found.error("etcd config is only allowed on control plane machines");
+        }
+    }
+    let key = at(cluster, &["ca", "key"]).and_then(Value::as_str).unwrap_or_default();
+    found.check(
+        control_plane || key.is_empty(),
+        "cluster CA key is not allowed on non-controlplane nodes (.cluster.ca)",
+    );
+    manifests(cluster, found);
+    discovery(cluster, found);
+    if let Some(resources) = at(cluster, &["apiServer", "resources"]) {
+        for side in ["requests", "limits"] {
+            let names = resources.get(side).and_then(Value::as_object).into_iter().flatten();
+            for (name, _) in names.filter(|(name, _)| !matches!(name.as_str(), "cpu" | "memory")) {
+                found.error(format!("apiserver resource validation failed: unsupported pod resource {name:?}"));
+            }
+        }
+    }
+}
+
+fn cloud_provider(provider: &Value, found: &mut Findings) {
+    let manifests = list(provider, "manifests");
+    if flag(provider, "enabled") != Some(true) && !manifests.is_empty() {
+        return found.error("external cloud provider is disabled, but manifests are provided");
+    }
+    for url in texts(provider, "manifests") {
+        if let Err(why) = net::endpoint(url) {
+            found.error(format!("invalid external cloud provider manifest url {url:?}: {why}"));
+        }
+    }
+}
+
+fn etcd(config: &Value, found: &mut Findings) {
+    let subnet = text(config, "subnet");
+    let advertised: Vec<&str> = texts(config, "advertisedSubnets").collect();
+    found.check(subnet.is_empty() || advertised.is_empty(), "etcd subnet can't be set when advertised subnets are set");
+    let advertised = if advertised.is_empty() && !subnet.is_empty() { vec![subnet] } else { advertised };
+    let listen: Vec<&str> = texts(config, "listenSubnets").collect();
+    // What is advertised is listened on, unless that is said apart; so a bad one is reported twice.
+    let listen = if listen.is_empty() { advertised.clone() } else { listen };
+    for (what, subnets) in [("advertised", advertised), ("listen", listen)] {
+        for subnet in subnets {
+            if let Err(bare) = net::subnet(subnet) {
+                found.error(format!("etcd {what} subnet is not valid: {bare:?}"));
+            }
+        }
+    }
+}
+
+fn manifests(cluster: &Value, found: &mut Findings) {
+    let names: Vec<&str> = list(cluster, "inlineManifests").iter().map(|manifest| text(manifest, "name")).collect();
+    for (index, name) in names.iter().enumerate() {
+        found.check(!name.trim().is_empty(), "inline manifest name can't be empty");
+        found.check(!names[..index].contains(name), format!("inline manifest name {name:?} is duplicate"));
+    }
+}
+
+/// Whether v1alpha1 turns discovery through the service on.
+pub(super) fn uses_discovery_service(cluster: &Value) -> bool {
+    at(cluster, &["discovery", "enabled"]) == Some(&Value::Bool(true))
+        && at(cluster, &["discovery", "registries", "service", "disabled"]) != Some(&Value::Bool(true))
+}
+
+fn discovery(cluster: &Value, found: &mut Findings) {
+    if !uses_discovery_service(cluster) {
+        return;
+    }
+    let endpoint = at(cluster, &["discovery", "registries", "service", "endpoint"]).and_then(Value::as_str);
+    match Url::parse(endpoint.unwrap_or("https://discovery.talos.dev/")) {
+        Err(why) => found.error(format!("cluster discovery service registry endpoint is invalid: {why}")),
+        Ok(url) => {
+            found.check(matches!(url.path.as_str(), "" | "/"), "cluster discovery service path should be empty");
+        }
+    }
+    for key in ["id", "secret"] {
+        found.check(!text(cluster, key).is_empty(), format!("cluster discovery service requires .cluster.{key}"));
+    }
+}
+
+pub(super) fn cni(cni: &Value, minor: &Minor, found: &mut Findings) {
+    let name = text(cni, "name");
+    let urls: Vec<&str> = texts(cni, "urls").collect();
+    match name {
+        "flannel" => found.check(urls.is_empty(), format!("\"urls\" field should be empty for {name:?} CNI")),
+        "none" | "custom" => {
+            if name == "none" {
+                found.check(urls.is_empty(), format!("\"urls\" field should be empty for {name:?} CNI"));
+            } else if urls.is_empty() {
+                found.warning(format!("\"urls\" field should not be empty for {name:?} CNI"));
+            }
+            let flannel = cni.get("flannel");
+            let args = flannel.is_some_and(|flannel| !list(flannel, "extraArgs").is_empty());
+            found.check(!args, format!("\"flanneldExtraArgs\" field should be empty for {name:?} CNI"));
+            let policies = flannel.and_then(|flannel| flag(flannel, "kubeNetworkPoliciesEnabled")) == Some(true);
+            found.check(
+                !(policies && minor.flannel_policies_checked),
+                format!("\"flannelKubeNetworkPoliciesEnabled\" should not be enabled for {name:?} CNI"),
+            );
+            if name == "custom" {
+                for url in urls {
+                    if let Err(why) = net::endpoint(url) {
+                        found.error(why);
+                    }
+                }
+            }
+        }
+        _ => found.error("cni name should be one of [\"flannel\", \"custom\", \"none\"]"),
+    }
+}

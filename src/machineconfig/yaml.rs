@@ -1,0 +1,197 @@
+//! YAML as Talos reads and writes it.
+//!
+//! Reading goes to a tree that keeps the source text of every scalar, because Go decodes by the *target* type:
+//! `0644` is the text `"0644"` in a string field and the number 420 in a free-form object. `serde_json::Value`
+//! alone has lost that by the time the field is known. Aliases and merge keys are resolved here, so nothing
+//! above this file knows of them.
+
+mod read;
+
+use serde_json::{Map, Number, Value};
+
+pub(super) use read::documents;
+
+/// One node of a document, with the line (from 1) at which it begins.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) line: usize,
+    /// Written in one line, `{a: 1}`; errors quote it so.
+    pub(super) flow: bool,
+    /// How the node was spelled if it is an alias, `*name`; errors quote that, too.
+    pub(super) alias: Option<String>,
+    pub(super) data: Data,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Data {
+    /// `plain` is false for anything quoted, in a block, or tagged `!!str`: that is a string whatever it looks like.
+    Scalar {
+        text: String,
+        plain: bool,
+    },
+    List(Vec<Node>),
+    /// Keys are texts: no type of the configuration has other keys.
+    Map(Vec<(String, Node)>),
+}
+
+impl Node {
+    pub(super) fn is_null(&self) -> bool {
+        matches!(&self.data, Data::Scalar { text, plain: true } if is_null(text))
+    }
+
+    pub(super) fn as_map(&self) -> Option<&[(String, Node)]> {
+        if let Data::Map(entries) = &self.data { Some(entries) } else { None }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        self.as_map()?.iter().find(|(name, _)| name == key).map(|(_, node)| node)
+    }
+
+    /// The text of a scalar that is not null.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.data {
+            Data::Scalar { text, .. } if !self.is_null() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The node as an untyped value: what a Go `any` would hold, except that timestamps stay text.
+    pub(super) fn to_value(&self) -> Value {
+        match &self.data {
+            Data::Scalar { text, plain: false } => Value::String(text.clone()),
+            Data::Scalar { text, plain: true } => resolve(text),
+            Data::List(items) => Value::Array(items.iter().map(Self::to_value).collect()),
+            Data::Map(entries) => {
+                Value::Object(entries.iter().map(|(key, node)| (key.clone(), node.to_value())).collect())
+            }
+        }
+    }
+
+    /// The reverse, for trees that never were text: the generator's and a JSON patch's result.
+    pub(super) fn of_value(value: &Value) -> Self {
+        let scalar = |text: String, plain| Data::Scalar { text, plain };
+        let data = match value {
+            Value::Null => scalar(String::new(), true),
+            Value::Bool(flag) => scalar(flag.to_string(), true),
+            Value::Number(number) => scalar(number.to_string(), true),
+            Value::String(text) => scalar(text.clone(), false),
+            Value::Array(items) => Data::List(items.iter().map(Self::of_value).collect()),
+            Value::Object(map) => {
+                Data::Map(map.iter().map(|(key, value)| (key.clone(), Self::of_value(value))).collect())
+            }
+        };
+        Self { line: 1, flow: false, alias: None, data }
+    }
+}
+
+/// The text is not YAML, or it is YAML that this reader refuses to hold in memory.
+#[derive(Debug, thiserror::Error)]
+pub enum SyntaxError {
+    #[error("decode error: yaml: line {line}, column {column}: {text}")]
+    Scan { line: usize, column: usize, text: String },
+    #[error("decode error: yaml: line {line}: mapping key {key:?} is already defined at line {first}")]
+    DuplicateKey { line: usize, key: String, first: usize },
+    #[error("decode error: yaml: line {line}: {what}")]
+    Refused { line: usize, what: &'static str },
+}
+
+fn is_null(text: &str) -> bool {
+    matches!(text, "" | "~" | "null" | "Null" | "NULL")
+}
+
+/// A plain scalar as YAML 1.2 core with the octal numbers of 1.1, which is what Go's reader does.
+fn resolve(text: &str) -> Value {
+    if is_null(text) {
+        return Value::Null;
+    }
+    match text {
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        _ => {}
+    }
+    if let Some(number) = integer(text) {
+        return Value::Number(number);
+    }
+    let looks_like_float =
+        text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' | b'_'))
+            && text.bytes().any(|byte| byte.is_ascii_digit());
+    if looks_like_float
+        && let Ok(float) = text.replace('_', "").parse::<f64>()
+        && let Some(number) = Number::from_f64(float)
+    {
+        return Value::Number(number);
+    }
+    Value::String(text.to_owned())
+}
+
+/// An integer in any of the notations that Go's reader knows.
+pub(super) fn integer(text: &str) -> Option<Number> {
+    let (sign, digits) = match text.as_bytes().first()? {
+        b'-' => (-1, &text[1..]),
+        b'+' => (1, &text[1..]),
+        _ => (1, text),
+    };
+    if !digits.as_bytes().first()?.is_ascii_digit() {
+        return None;
+    }
+    let digits = digits.replace('_', "");
+    let lower = digits.to_ascii_lowercase();
+    let (radix, digits) = if let Some(hex) = lower.strip_prefix("0x") {
+        (16, hex)
+    } else if let Some(octal) = lower.strip_prefix("0o") {
+        (8, octal)
+    } else if let Some(binary) = lower.strip_prefix("0b") {
+        (2, binary)
+    } else if lower.len() > 1 && lower.starts_with('0') {
+        (8, &lower[1..])
+    } else {
+        (10, lower.as_str())
+    };
+    let magnitude = i128::from_str_radix(digits, radix).ok()?;
+    let value = sign * magnitude;
+    i64::try_from(value).map(Number::from).or_else(|_| u64::try_from(value).map(Number::from)).ok()
+}
+
+/// A scalar in a boolean field. Some words of YAML 1.1 count there, and only there; those even when quoted.
+pub(super) fn boolean(text: &str, plain: bool) -> Option<bool> {
+    match text {
+        "true" | "True" | "TRUE" if plain => Some(true),
+        "false" | "False" | "FALSE" if plain => Some(false),
+        "y" | "Y" | "yes" | "on" => Some(true),
+        "n" | "N" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// Writes one document, indented by 4 as Talos does. Strings that some reader would take for something else are quoted.
+pub(super) fn emit(value: &Value) -> String {
+    let options = serde_saphyr::ser_options! {
+        indent_step: 4,
+        // Folding is correct YAML, but long base64 and URLs should stay one line for people and grep.
+        folded_wrap_chars: usize::MAX,
+        compact_list_indent: false,
+        prefer_block_scalars: !begins_with_tab(value),
+    };
+    let mut text = String::new();
+    serde_saphyr::to_fmt_writer_with_options(&mut text, value, options)
+        .expect("a JSON value has no shape that YAML lacks, and a String accepts every write");
+    text
+}
+
+/// Go refuses a block scalar whose first line that is not blank begins with a tab.
+fn begins_with_tab(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .is_some_and(|line| line.trim_start_matches(' ').starts_with('\t')),
+        Value::Array(items) => items.iter().any(begins_with_tab),
+        Value::Object(map) => map.values().any(begins_with_tab),
+        _ => false,
+    }
+}
+
+/// Adds `value` under `key` in place, keeping the order of first insertion.
+pub(super) fn object<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Object(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>())
+}

@@ -1,0 +1,184 @@
+//! From text to nodes: aliases and merge keys resolved, duplicate keys refused.
+//!
+//! Both the depth and the number of nodes are bounded, since a patch is whatever somebody wrote.
+
+use std::collections::HashMap;
+
+use granit_parser::{Event, Parser, ScalarStyle, StructureStyle};
+
+use super::{Data, Node, SyntaxError};
+
+/// Deeper nesting than any configuration has; keeps recursion far from the end of the stack.
+const MAX_DEPTH: usize = 100;
+/// More nodes than any configuration has; stops alias bombs.
+const MAX_NODES: usize = 200_000;
+
+/// Every document of `text`; one that holds only comments is there as a null.
+pub(in crate::machineconfig) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
+    let parser = Parser::new_from_str(text);
+    let mut reader = Reader { source: text, parser, span: 0..0, anchors: HashMap::new(), nodes: 0 };
+    let mut documents = Vec::new();
+    while let Some((event, line)) = reader.next()? {
+        if let Event::DocumentStart(..) = event {
+            reader.anchors.clear();
+            documents.push(reader.document(line)?);
+        }
+    }
+    Ok(documents)
+}
+
+struct Reader<'a> {
+    source: &'a str,
+    /// Where the last event stood in the source.
+    span: std::ops::Range<usize>,
+    parser: Parser<'a, granit_parser::StrInput<'a>>,
+    anchors: HashMap<usize, (Node, usize)>,
+    nodes: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn next(&mut self) -> Result<Option<(Event<'a>, usize)>, SyntaxError> {
+        match self.parser.next_event() {
+            None => Ok(None),
+            Some(Ok((event, span))) => {
+                self.span = span.byte_range().unwrap_or_default();
+                Ok(Some((event, span.start.line())))
+            }
+            Some(Err(error)) => Err(SyntaxError::Scan {
+                line: error.marker().line(),
+                column: error.marker().col() + 1,
+                text: error.info(),
+            }),
+        }
+    }
+
+    fn document(&mut self, line: usize) -> Result<Node, SyntaxError> {
+        let mut root = None;
+        while let Some((event, line)) = self.next()? {
+            match event {
+                Event::DocumentEnd | Event::StreamEnd => break,
+                event if event.is_node() => root = Some(self.node(event, line, 0)?),
+                _ => {}
+            }
+        }
+        Ok(root.unwrap_or(Node {
+            line,
+            flow: false,
+            alias: None,
+            data: Data::Scalar { text: String::new(), plain: true },
+        }))
+    }
+
+    fn node(&mut self, event: Event<'a>, line: usize, depth: usize) -> Result<Node, SyntaxError> {
+        if depth > MAX_DEPTH {
+            return Err(SyntaxError::Refused { line, what: "nested too deeply" });
+        }
+        let before = self.nodes;
+        self.count(1, line)?;
+        let anchor = event.anchor_id().filter(|id| *id != 0);
+        let flow = matches!(
+            event,
+            Event::SequenceStart(StructureStyle::Flow, ..) | Event::MappingStart(StructureStyle::Flow, ..)
+        );
+        let data = match event {
+            Event::Alias(id) => {
+                let Some((node, size)) = self.anchors.get(&id).cloned() else {
+                    return Err(SyntaxError::Refused { line, what: "an anchor contains itself" });
+                };
+                self.count(size, line)?;
+                return Ok(Node { line, alias: self.source.get(self.span.clone()).map(str::to_owned), ..node });
+            }
+            Event::Scalar(text, style, _, tag) => {
+                let string = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
+                Data::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain && !string }
+            }
+            Event::SequenceStart(..) => Data::List(self.list(depth)?),
+            Event::MappingStart(..) => Data::Map(self.map(depth)?),
+            _ => return Err(SyntaxError::Refused { line, what: "an unexpected construct" }),
+        };
+        let node = Node { line, flow, alias: None, data };
+        if let Some(id) = anchor {
+            self.anchors.insert(id, (node.clone(), self.nodes - before));
+        }
+        Ok(node)
+    }
+
+    fn count(&mut self, nodes: usize, line: usize) -> Result<(), SyntaxError> {
+        self.nodes += nodes;
+        if self.nodes > MAX_NODES {
+            return Err(SyntaxError::Refused { line, what: "document contains excessive aliasing" });
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Vec<Node>, SyntaxError> {
+        let mut items = Vec::new();
+        while let Some((event, line)) = self.next()? {
+            match event {
+                Event::SequenceEnd => break,
+                event if event.is_node() => items.push(self.node(event, line, depth + 1)?),
+                _ => {}
+            }
+        }
+        Ok(items)
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Vec<(String, Node)>, SyntaxError> {
+        let mut entries: Vec<(String, Node)> = Vec::new();
+        let mut merged: Vec<(String, Node)> = Vec::new();
+        let mut lines: HashMap<String, usize> = HashMap::new();
+        while let Some((event, line)) = self.next()? {
+            let key = match event {
+                Event::MappingEnd => break,
+                event if event.is_node() => self.node(event, line, depth + 1)?,
+                _ => continue,
+            };
+            let Data::Scalar { text: key, plain } = key.data else {
+                return Err(SyntaxError::Refused { line, what: "a mapping key has to be a scalar" });
+            };
+            let value = self.value(line, depth)?;
+            if plain && key == "<<" {
+                merge_key(value, &mut merged)?;
+            } else if let Some(first) = lines.insert(key.clone(), line) {
+                return Err(SyntaxError::DuplicateKey { line, key, first });
+            } else {
+                entries.push((key, value));
+            }
+        }
+        for (key, value) in merged {
+            if !lines.contains_key(&key) {
+                lines.insert(key.clone(), value.line);
+                entries.push((key, value));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn value(&mut self, line: usize, depth: usize) -> Result<Node, SyntaxError> {
+        while let Some((event, line)) = self.next()? {
+            if event.is_node() {
+                return self.node(event, line, depth + 1);
+            }
+        }
+        Err(SyntaxError::Refused { line, what: "the document ends inside a mapping" })
+    }
+}
+
+/// `<<: *a` or `<<: [*a, *b]`: what the mapping itself says wins, then the earlier of the list.
+fn merge_key(value: Node, merged: &mut Vec<(String, Node)>) -> Result<(), SyntaxError> {
+    let line = value.line;
+    match value.data {
+        Data::Map(entries) => merged.extend(entries),
+        Data::List(items) => items.into_iter().try_for_each(|item| match item.data {
+            Data::Map(entries) => {
+                merged.extend(entries);
+                Ok(())
+            }
+            _ => Err(SyntaxError::Refused { line, what: "map merge requires map or sequence of maps as the value" }),
+        })?,
+        Data::Scalar { .. } => {
+            return Err(SyntaxError::Refused { line, what: "map merge requires map or sequence of maps as the value" });
+        }
+    }
+    Ok(())
+}
