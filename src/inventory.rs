@@ -41,8 +41,7 @@ impl FromStr for Mac {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02X}:{b:02X}:{c:02X}:{d:02X}:{e:02X}:{g:02X}")
+        f.write_str(&self.0.map(|byte| format!("{byte:02X}")).join(":"))
     }
 }
 
@@ -85,8 +84,9 @@ impl fmt::Display for Role {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Fact {
-    /// The secrets bundle is kept at `reference`; `created` when this run made it (and destroy may remove it).
-    Secrets { reference: String, created: bool },
+    /// The secrets bundle is kept at `reference`; `created` when this run made it (and destroy may remove it, if the
+    /// Talos CA in it still has this SHA-256 `identity`).
+    Secrets { reference: String, created: bool, identity: String },
     /// The boot image lies on `node` as `volid`; `created` when this run fetched it.
     Image { node: String, volid: String, created: bool },
     /// The factory has built this installer image.
@@ -126,12 +126,21 @@ pub struct Machine {
     pub installed: bool,
 }
 
+/// Where the secrets bundle is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BundleRef {
+    pub reference: String,
+    /// This cluster's run made it.
+    pub created: bool,
+    /// SHA-256 of the Talos CA certificate in it, hexadecimal.
+    pub identity: String,
+}
+
 /// The fold of all facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Inventory {
     pub machines: BTreeMap<String, Machine>,
-    /// Where the secrets bundle is kept, and whether this cluster's run made it.
-    pub secrets: Option<(String, bool)>,
+    pub secrets: Option<BundleRef>,
     /// Boot image by node: volume id, and whether this cluster's run fetched it.
     pub images: BTreeMap<String, (String, bool)>,
     pub installer: Option<String>,
@@ -145,14 +154,11 @@ impl Inventory {
     /// Adds one fact. Later facts win; facts about different things commute, so lanes may be folded in any order.
     pub fn fold(&mut self, fact: &Fact) {
         match fact.clone() {
-            Fact::Secrets { reference, created } => {
-                // Once made by us it stays ours: a resumed run finds it present and says `created: false`.
-                let ours = self.secrets.as_ref().is_some_and(|(known, ours)| *ours && *known == reference);
-                self.secrets = Some((reference, created || ours));
+            Fact::Secrets { reference, created, identity } => {
+                self.secrets = Some(BundleRef { reference, created, identity });
             }
             Fact::Image { node, volid, created } => {
-                let ours = self.images.get(&node).is_some_and(|(known, ours)| *ours && *known == volid);
-                self.images.insert(node, (volid, created || ours));
+                self.images.insert(node, (volid, created));
             }
             Fact::Installer { reference } => self.installer = Some(reference),
             Fact::VmidTried { machine, node, vmid } => {
@@ -234,11 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn what_we_made_stays_ours_when_a_resumed_run_finds_it_present() {
+    fn every_vmid_that_was_ever_tried_is_remembered_once() {
         let mut inventory = Inventory::default();
-        let image = |created| Fact::Image { node: "vs01".into(), volid: "local:iso/a.iso".into(), created };
-        inventory.fold(&image(true));
-        inventory.fold(&image(false));
-        assert_eq!(inventory.images["vs01"], ("local:iso/a.iso".into(), true));
+        for vmid in [104, 105, 104] {
+            inventory.fold(&Fact::VmidTried { machine: "cp-1".into(), node: "vs01".into(), vmid });
+        }
+        assert_eq!(inventory.machines["cp-1"].tried, [("vs01".into(), 104), ("vs01".into(), 105)]);
     }
 }

@@ -1,3 +1,7 @@
 //! Parse, run, print the failure, exit.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pvetalos::cli::main()
+}

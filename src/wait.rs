@@ -44,17 +44,13 @@ impl Pace {
 ///
 /// `waiting` hears each reason. A probe that is still running at the deadline is
 /// dropped, so a hanging connection cannot stretch the wait.
-pub async fn until<T, E, F, Fut>(
+pub async fn until<T, E>(
     what: &str,
     pace: Pace,
     deadline: Duration,
     mut waiting: impl FnMut(&str),
-    mut probe: F,
-) -> Result<T, WaitError<E>>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Probe<T, E>>,
-{
+    mut probe: impl AsyncFnMut() -> Probe<T, E>,
+) -> Result<T, WaitError<E>> {
     let end = Instant::now() + deadline;
     let mut interval = pace.first;
     let mut last = String::from("nothing yet");

@@ -1,6 +1,7 @@
 //! Names: of an image at the factory, on a Proxmox storage, and of its installer.
 
 use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// The public factory's host.
@@ -10,7 +11,7 @@ pub const PUBLIC: &str = "factory.talos.dev";
 ///
 /// From Talos 1.10 on the installer carries platform and kernel arguments in a signed kernel image; one that
 /// differs from the boot medium silently turns the machine into another platform's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Asset {
     /// 64 hexadecimal digits.
     pub schematic: String,

@@ -21,7 +21,7 @@ use super::schematic::Schematic;
 const AT_HAND: Duration = Duration::from_secs(30);
 /// Builds and downloads take as long as they take: only silence is bounded, so that a connection that died unnoticed
 /// cannot eat a whole budget. A build that is cut off here goes on, and the next attempt joins it.
-const SILENCE: Duration = Duration::from_mins(5);
+const SILENCE: Duration = Duration::from_secs(5 * 60);
 /// How much of an error's body is kept.
 const BODY: usize = 500;
 
@@ -70,7 +70,7 @@ impl Factory {
     /// Prepares a client; nothing is sent.
     pub fn new(options: FactoryOptions) -> Result<Self, FactoryError> {
         let FactoryOptions { base, public, ca } = options;
-        let url = || base.clone();
+        let url = || Box::new(base.clone());
         let mut client = Client::builder()
             .user_agent(concat!("pvetalos/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(15))
@@ -133,12 +133,12 @@ impl Factory {
                 return Ok(Created { id: reply.id, text: reply.schematic });
             }
             let reason = format!("{:?} is no schematic id", reply.id);
-            Err(FactoryError::Unreadable { method: Method::POST, url: url.clone(), reason })
+            Err(FactoryError::Unreadable { method: Method::POST, url: Box::new(url.clone()), reason })
         };
         let created = post.retry(crate::retry::policy()).when(FactoryError::passing).await?;
         match schematic.canonical().and_then(|text| Ok((text, schematic.id()?))) {
             Ok((our_text, ours)) if ours != created.id => Err(FactoryError::Mismatch {
-                factory: self.base.clone(),
+                factory: Box::new(self.base.clone()),
                 ours,
                 theirs: created.id,
                 our_text,
@@ -181,7 +181,12 @@ impl Factory {
         let get = || async { self.send(Method::GET, &url, self.http.get(url.clone())).await };
         let response = get.retry(crate::retry::policy()).when(FactoryError::passing).await?;
         let length = response.content_length();
-        let broke_off = move |source| FactoryError::BrokeOff { method: Method::GET, url: url.clone(), source };
+        // Without the URL that it was redirected to, whose query may be a signature.
+        let broke_off = move |source: reqwest::Error| FactoryError::BrokeOff {
+            method: Method::GET,
+            url: Box::new(url.clone()),
+            source: source.without_url(),
+        };
         let stream = response.bytes_stream().map(move |chunk| chunk.map_err(&broke_off)).boxed();
         Ok(Download { length, stream })
     }
@@ -195,12 +200,12 @@ impl Factory {
         let response = self.send(method.clone(), url, request).await?;
         let body = response.bytes().await.map_err(|source| FactoryError::BrokeOff {
             method: method.clone(),
-            url: url.clone(),
+            url: Box::new(url.clone()),
             source: source.without_url(),
         })?;
         serde_json::from_slice(&body).map_err(|error| FactoryError::Unreadable {
             method,
-            url: url.clone(),
+            url: Box::new(url.clone()),
             reason: error.to_string(),
         })
     }
@@ -214,7 +219,7 @@ impl Factory {
     ) -> Result<Response, FactoryError> {
         let response = request.send().await.map_err(|source| FactoryError::NoAnswer {
             method: method.clone(),
-            url: url.clone(),
+            url: Box::new(url.clone()),
             source: source.without_url(),
         })?;
         let status = response.status();
@@ -223,7 +228,7 @@ impl Factory {
         }
         let request_id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         let body = start(response).await;
-        Err(FactoryError::Refused { method, url: url.clone(), status, body, request_id })
+        Err(FactoryError::Refused { method, url: Box::new(url.clone()), status, body, request_id })
     }
 
     pub(super) fn http(&self) -> &Client {

@@ -131,7 +131,7 @@ fn integer(text: &str) -> bool {
         return false;
     }
     let Ok(value) = u64::from_str_radix(digits, radix) else { return false };
-    !signed || value <= i64::MAX as u64 || sign && value == 1 << 63
+    !signed || i64::try_from(value).is_ok() || sign && value == 1 << 63
 }
 
 /// What go-yaml writes raw. Everything above the basic plane is escaped.
@@ -201,8 +201,8 @@ fn double_quoted(out: &mut String, text: &str) -> Result<(), &'static str> {
             char => {
                 let code = u32::from(char);
                 let _infallible = match code {
-                    ..=0xff => write!(out, "\\x{code:02X}"),
-                    ..=0xffff => write!(out, "\\u{code:04X}"),
+                    0..=0xff => write!(out, "\\x{code:02X}"),
+                    0x100..=0xffff => write!(out, "\\u{code:04X}"),
                     _ => write!(out, "\\U{code:08X}"),
                 };
                 continue;

@@ -3,7 +3,7 @@
 //! Three things make this more than a download:
 //!
 //! - A schematic's id is the hash of its canonical text, so [`Schematic`] writes
-//!   that text itself, byte for byte as the factory does ([`emit`]): the id is known
+//!   that text itself, byte for byte as the factory does (`emit.rs`): the id is known
 //!   before the network is asked, and a factory that answers with another one is found out.
 //! - Knowing the id is not enough: a factory serves only what was POSTed to it.
 //! - Images are built inside the request that asks for them, silently, for minutes.

@@ -5,7 +5,7 @@
 //! (image-factory: internal/asset). So an attempt that is cut off, by a proxy's 502 or by
 //! our own limit on silence, costs nothing: the next one joins the same build.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
@@ -61,7 +61,7 @@ impl Factory {
         mut waiting: impl FnMut(&str),
     ) -> Result<HeaderMap, FactoryError> {
         waiting("the factory is building it, or has it already");
-        let forgiven = Cell::new(false);
+        let forgiven = AtomicBool::new(false);
         let ask = async |method: Method| {
             let mut request = self.http().request(method.clone(), url.clone());
             if !accept.is_empty() {
@@ -73,7 +73,9 @@ impl Factory {
             match ask(method.clone()).await {
                 Ok(response) => Probe::Ready(response.headers().clone()),
                 Err(error) if error.passing() => Probe::NotYet(brief(&error)),
-                Err(error) if error.missing() && !forgiven.replace(true) => Probe::NotYet(brief(&error)),
+                Err(error) if error.missing() && !forgiven.swap(true, Ordering::Relaxed) => {
+                    Probe::NotYet(brief(&error))
+                }
                 // An answer to HEAD has no body, and the body is where the factory says what is wrong.
                 Err(error) if method == Method::HEAD => Probe::Never(ask(Method::GET).await.err().unwrap_or(error)),
                 Err(error) => Probe::Never(error),
@@ -86,8 +88,11 @@ impl Factory {
     }
 }
 
-/// The error and its causes in one line: a reason to wait, not a failure.
+/// One line: a reason to wait, not a failure. A proxy's page of HTML is no part of it.
 fn brief(error: &FactoryError) -> String {
+    if let FactoryError::Refused { status, .. } = error {
+        return format!("the factory answered {status}; asking again");
+    }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {

@@ -4,6 +4,8 @@
 //! ([`Hangup`]), keep-alive with Proxmox's bounds, and a server that is gone as
 //! soon as its [`ServerHandle`] is dropped, with all its connections.
 
+mod wire;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -46,13 +48,16 @@ pub struct Limits {
     pub requests: u32,
     /// Close after every status of 400 and above.
     pub close_on_error: bool,
+    /// Heads that are malformed or too large are answered (or not) as pve-http-server does.
+    pub proxmox: bool,
 }
 
 impl Limits {
     /// pve-http-server 6.0: 5 s idle, 100 requests, and every error closes.
-    pub const PVE: Self = Self { idle: Duration::from_secs(5), requests: 100, close_on_error: true };
+    pub const PVE: Self = Self { idle: Duration::from_secs(5), requests: 100, close_on_error: true, proxmox: true };
     /// An ordinary server.
-    pub const PLAIN: Self = Self { idle: Duration::from_secs(60), requests: u32::MAX, close_on_error: false };
+    pub const PLAIN: Self =
+        Self { idle: Duration::from_secs(60), requests: u32::MAX, close_on_error: false, proxmox: false };
 }
 
 /// A running server. Dropping it closes the listener and all connections.
@@ -115,13 +120,42 @@ where
 {
     // Answers are small and waited for.
     drop(stream.set_nodelay(true));
+    let mut first = [0];
+    if limits.proxmox && tls.is_some() && matches!(stream.peek(&mut first).await, Ok(1) if first[0] != TLS_HANDSHAKE) {
+        let peer = Peer { address, certificates: Vec::new() };
+        return converse(stream, peer, limits, |request, _| async move { Ok(to_https(&request)) }).await;
+    }
     let Some(acceptor) = tls else {
         return converse(stream, Peer { address, certificates: Vec::new() }, limits, handler).await;
     };
     let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else { return };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    converse(stream, Peer { address, certificates }, limits, handler).await;
+    let peer = Peer { address, certificates };
+    if limits.proxmox {
+        converse(wire::Wire::new(stream), peer, limits, handler).await;
+    } else {
+        converse(stream, peer, limits, handler).await;
+    }
+}
+
+/// The first byte of every TLS connection.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// The answer to a plain request on a TLS port: reads are sent elsewhere, writes have to be sent again as they are.
+fn to_https(request: &Request) -> Response {
+    let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let (status, text) = if matches!(*request.method(), http::Method::GET | http::Method::HEAD) {
+        (301, "Moved Permanently")
+    } else {
+        (308, "Permanent Redirect")
+    };
+    let mut response = answer(status, text, "", text);
+    if let Ok(location) = HeaderValue::try_from(format!("https://{host}{path}")) {
+        response.headers_mut().insert(http::header::LOCATION, location);
+    }
+    response
 }
 
 async fn converse<S, H, F>(stream: S, peer: Peer, limits: Limits, handler: H)
@@ -134,10 +168,13 @@ where
     let served = Arc::new(AtomicU32::new(0));
     let service = service_fn(move |request: Request| {
         let count = served.fetch_add(1, Ordering::Relaxed) + 1;
+        let asked =
+            request.headers().get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+        let ends = asked || request.version() == http::Version::HTTP_10;
         let answer = handler(request, Arc::clone(&peer));
         async move {
             let mut response = answer.await?;
-            let last = count >= limits.requests || (limits.close_on_error && response.status().as_u16() >= 400);
+            let last = ends || count >= limits.requests || (limits.close_on_error && response.status().as_u16() >= 400);
             let says = if last { "close" } else { "Keep-Alive" };
             response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static(says));
             Ok::<_, Hangup>(response)
@@ -145,6 +182,10 @@ where
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.idle).title_case_headers(true);
+    if limits.proxmox {
+        // One write for the head, so that the filter sees it whole.
+        builder.max_headers(63).writev(false);
+    }
     // Whatever ended it, the connection is over and its client knows.
     drop(builder.serve_connection(TokioIo::new(stream), service).await);
 }
@@ -168,13 +209,9 @@ pub fn answer(status: u16, reason: &str, content_type: &str, body: impl Into<Byt
 
 /// The same answer without Content-Length: the end of the connection ends it.
 pub fn without_length(mut response: Response) -> Response {
-    response.extensions_mut().insert(NoLength);
+    response.headers_mut().insert(wire::NO_LENGTH, HeaderValue::from_static("1"));
     response
 }
-
-/// Marks an answer that says nothing about its length.
-#[derive(Clone, Copy, Debug)]
-struct NoLength;
 
 /// The request's whole body, or `None` if it is longer than `limit` bytes or breaks off.
 pub async fn body(request: Incoming, limit: usize) -> Option<Bytes> {

@@ -179,7 +179,7 @@ impl Form for Span {
     fn read(text: &str) -> Option<Self> {
         let span: jiff::SignedDuration = text.parse().ok()?;
         let span = Duration::try_from(span).ok()?;
-        (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&span).then_some(Self(span))
+        (Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60)).contains(&span).then_some(Self(span))
     }
 }
 

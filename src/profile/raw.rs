@@ -50,7 +50,7 @@ pub(super) struct RawProxmox {
     /// The API of any nodes of one cluster, tried in order; `[lab]` is the embedded simulated site.
     #[schemars(length(min = 1))]
     pub endpoints: Vec<Leaf<Endpoint>>,
-    /// Where the API token is kept: `user@realm!name=secret`. Not needed with `[lab]`.
+    /// Where the API token is kept. Not needed with `[lab]`, which brings its own.
     pub token: Option<RawSecret>,
     /// How the API's certificate is judged; system roots when absent.
     #[serde(default)]

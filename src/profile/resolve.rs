@@ -37,6 +37,11 @@ impl Draft {
         self.places.contains_key(path)
     }
 
+    /// Whether there is a problem at `path` already.
+    pub(super) fn complained(&self, path: &str) -> bool {
+        self.problems.iter().any(|problem| problem.path == path)
+    }
+
     /// Keeps a problem. A path that the file does not have gets the place of its nearest parent.
     pub(super) fn problem(&mut self, path: impl Into<String>, message: impl Into<String>, fix: impl Into<String>) {
         let path = path.into();

@@ -3,7 +3,7 @@
 //! Only the keywords that schemars derives from [`super::raw`] are known here; a test
 //! reads the schema and fails when a new one appears.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::Problem;
 use super::forms;
@@ -31,7 +31,6 @@ impl Walk<'_> {
 
     /// `key` is where the value's key stands: the better place for what is wrong with a whole mapping.
     fn value(&mut self, tree: &Tree, key: Place, schema: &Value, path: &str) {
-        let schema = strip_null(schema);
         if let Some(allowed) = schema["enum"].as_array() {
             let allowed: Vec<&str> = allowed.iter().filter_map(Value::as_str).collect();
             match &tree.node {
@@ -63,11 +62,11 @@ impl Walk<'_> {
             }
             Node::Scalar(Kind::Bool, _) if permits(schema, "boolean") => {}
             Node::Scalar(Kind::Integer, text) if permits(schema, "integer") => {
-                self.integer(text, tree.at, schema, path)
+                self.integer(text, tree.at, schema, path);
             }
             Node::Scalar(_, text) if permits(schema, "string") => self.form(text, tree.at, schema, path),
             node => {
-                let at = if matches!(node, Node::Map(_) | Node::Seq(_)) { key } else { tree.at };
+                let at = if matches!(node, Node::Scalar(..)) { tree.at } else { key };
                 self.complain(path, at, format!("cannot be {}", describe(node)), format!("give {}", wanted(schema)));
             }
         }
@@ -92,15 +91,17 @@ impl Walk<'_> {
 
     fn mapping(&mut self, entries: &[(String, Place, Tree)], key: Place, schema: &Value, path: &str) {
         let Some(properties) = schema["properties"].as_object() else { return };
+        let mut meant = Vec::new();
         for (name, at, value) in entries {
             match properties.get(name) {
                 Some(schema) => self.value(value, *at, schema, &member(path, name)),
-                None => self.unknown(name, *at, properties, path),
+                None => meant.extend(self.unknown(name, *at, properties, path)),
             }
         }
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            if !entries.iter().any(|(key, ..)| key == name) {
-                let like = wanted(strip_null(&properties[name]));
+            // A key that is there with a typing error is told once.
+            if !entries.iter().any(|(key, ..)| key == name) && !meant.contains(&name) {
+                let like = wanted(&properties[name]);
                 self.complain(&member(path, name), key, "is missing".into(), format!("give {like}"));
             }
         }
@@ -116,8 +117,10 @@ impl Walk<'_> {
     }
 
     /// A key that no field has: the nearest sibling, or the place where a key of that name does exist.
-    fn unknown(&mut self, name: &str, at: Place, siblings: &serde_json::Map<String, Value>, path: &str) {
-        let fix = if let Some(near) = nearest(name, siblings.keys().map(String::as_str)) {
+    /// Answers with the sibling that was meant.
+    fn unknown<'a>(&mut self, name: &str, at: Place, siblings: &'a Map<String, Value>, path: &str) -> Option<&'a str> {
+        let near = nearest(name, siblings.keys().map(String::as_str));
+        let fix = if let Some(near) = near {
             format!("did you mean {near}?")
         } else if let Some(elsewhere) = find(self.root, name, "") {
             format!("it belongs to {elsewhere}")
@@ -125,23 +128,17 @@ impl Walk<'_> {
             format!("known here are {}", siblings.keys().cloned().collect::<Vec<_>>().join(", "))
         };
         self.complain(&member(path, name), at, "is no key of a profile".into(), fix);
+        near
     }
 }
 
 /// The path of the first key `name` anywhere in the schema.
 fn find(schema: &Value, name: &str, path: &str) -> Option<String> {
-    let schema = strip_null(schema);
     let properties = schema["properties"].as_object()?;
     if properties.contains_key(name) {
         return Some(member(path, name));
     }
     properties.iter().find_map(|(key, inner)| find(inner, name, &member(path, key)))
-}
-
-/// The schema without the `null` that `Option` adds around it.
-fn strip_null(schema: &Value) -> &Value {
-    let others = |schemas: &&Value| schemas["type"] != "null";
-    schema["anyOf"].as_array().and_then(|schemas| schemas.iter().find(others)).unwrap_or(schema)
 }
 
 fn permits(schema: &Value, kind: &str) -> bool {
@@ -192,3 +189,6 @@ fn wanted(schema: &Value) -> String {
     let kinds: Vec<&str> = words.iter().filter(|(kind, _)| permits(schema, kind)).map(|(_, word)| *word).collect();
     kinds.join(" or ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,7 @@ impl Tree {
         }
     }
 
-    /// The place of every path below: keys for mappings and lists, values for scalars.
+    /// The place of every path below: values for scalars, keys for everything else.
     pub(super) fn index(&self) -> HashMap<String, Place> {
         let mut places = HashMap::new();
         self.collect("", self.at, &mut places);
@@ -73,8 +73,8 @@ impl Tree {
     }
 
     fn collect(&self, path: &str, key: Place, places: &mut HashMap<String, Place>) {
-        let nested = matches!(self.node, Node::Seq(_) | Node::Map(_));
-        places.insert(path.to_owned(), if nested { key } else { self.at });
+        let scalar = matches!(self.node, Node::Scalar(..));
+        places.insert(path.to_owned(), if scalar { self.at } else { key });
         match &self.node {
             Node::Null | Node::Scalar(..) => {}
             Node::Seq(items) => {
@@ -165,11 +165,15 @@ impl<'de> Deserialize<'de> for Node {
 pub(super) fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Problem> {
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let place = error.location().map(|location| (location.line(), location.column()));
+        let text = error.without_snippet().to_string();
+        // The place is said before the message, and the parser's options are not the user's.
+        let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+        let text = text.split(", set DuplicateKeyPolicy").next().unwrap_or(text);
         Problem {
             path: String::new(),
             line: place.map(|(line, _)| line),
             column: place.map(|(_, column)| column),
-            message: error.without_snippet().to_string(),
+            message: text.to_owned(),
             fix: String::new(),
         }
     })

@@ -218,14 +218,15 @@ pub struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         Self {
-            maintenance: Duration::from_mins(10),
-            install: Duration::from_mins(15),
-            bootstrap: Duration::from_mins(10),
-            health: Duration::from_mins(15),
-            image: Duration::from_mins(30),
-            installer: Duration::from_mins(25),
-            task: Duration::from_mins(10),
+            maintenance: minutes(10),
+            install: minutes(15),
+            bootstrap: minutes(10),
+            health: minutes(15),
+            image: minutes(30),
+            installer: minutes(25),
+            task: minutes(10),
         }
     }
 }

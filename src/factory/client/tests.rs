@@ -341,13 +341,17 @@ async fn a_private_ca_is_trusted_when_it_is_given_and_only_then() {
         while let Ok((stream, _)) = listener.accept().await {
             let Ok(stream) = acceptor.accept(stream).await else { continue };
             let serve = service_fn(async |_| Ok::<_, Infallible>(Reply::new(Full::new(Bytes::from("[\"v1.12.4\"]")))));
-            let _gone = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), serve).await;
+            spawn(async move {
+                let http = hyper::server::conn::http1::Builder::new();
+                let _gone = http.serve_connection(TokioIo::new(stream), serve).await;
+            });
         }
     });
     let trusting = factory(url.clone(), Some(known.cert.pem().into_bytes()));
     assert_eq!(trusting.versions().await.expect("it is trusted"), ["v1.12.4"]);
     let stranger = factory(url.clone(), None);
-    assert!(matches!(stranger.versions().await, Err(FactoryError::NoAnswer { .. })));
+    let error = stranger.warm_image(&asset(), BUDGET, |_| {}).await.expect_err("it is a stranger");
+    assert!(matches!(error, FactoryError::NoAnswer { .. }), "waited for a wrong certificate: {error}");
     let public = url.clone();
     let error = Factory::new(FactoryOptions { base: url, public, ca: Some(b"no PEM at all".to_vec()) });
     assert!(matches!(error, Err(FactoryError::Ca { .. })));

@@ -30,9 +30,12 @@ pub(super) fn privileges(world: &World, who: &Identity, path: &str) -> Privilege
 
 fn of_subject(world: &World, subject: &str, path: &str) -> Privileges {
     let mut found = with_roles(world, &roles(world, subject, path));
-    let pools = world.pve.pools.iter().filter(|(_, pool)| pool.holds(&world.pve, path));
+    let pools = world.pve.pools.iter().filter(|(_, pool)| pool.holds(path));
     for (name, _) in pools {
-        found.extend(with_roles(world, &roles(world, subject, &format!("/pool/{name}"))));
+        // Rights by membership go no further than the member.
+        for (privilege, _) in with_roles(world, &roles(world, subject, &format!("/pool/{name}"))) {
+            found.entry(privilege).or_insert(false);
+        }
     }
     found
 }
@@ -162,6 +165,12 @@ pub(super) fn known_paths(world: &World) -> BTreeSet<String> {
     let roots = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/sdn/zones", "/storage", "/vms"];
     let mut paths: BTreeSet<String> = roots.into_iter().map(str::to_owned).collect();
     paths.extend(world.site.acl.iter().map(|entry| entry.path.clone()));
+    paths.insert("/sdn/zones/localnetwork".to_owned());
+    paths.extend(world.site.bridges.iter().map(|bridge| format!("/sdn/zones/localnetwork/{}", bridge.name)));
+    for pool in world.pve.pools.values() {
+        paths.extend(pool.vms.iter().map(|vmid| format!("/vms/{vmid}")));
+        paths.extend(pool.storages.iter().map(|storage| format!("/storage/{storage}")));
+    }
     paths
 }
 

@@ -178,6 +178,7 @@ fn apply(
     let mut shop = Workshop {
         site,
         volumes: &mut pve.volumes,
+        locked: &pve.locked_storages,
         schema,
         nine: release.nine(),
         node,

@@ -42,9 +42,11 @@ pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
     permitted(call, vmid, pool.as_deref())?;
     let mut options: Params = call.params.clone();
     options.retain(|option, _| !NOT_OPTIONS.contains(&option.as_str()));
-    let schema = call.schema();
+    let (schema, release) = (call.schema(), call.release());
     for (option, text) in &mut options {
-        if !drive::is_name(option) {
+        // qemu-server 8.4 stores the tags of a new VM as they come.
+        let raw = option == "tags" && !release.nine() && !text.is_empty();
+        if !drive::is_name(option) && !raw {
             *text = disks::canonical(schema, option, text);
         }
     }
@@ -101,6 +103,7 @@ pub(super) fn work(world: &mut World, worker: &Worker, creation: &Creation) -> R
     let mut shop = Workshop {
         site,
         volumes: &mut pve.volumes,
+        locked: &pve.locked_storages,
         schema,
         nine: release.nine(),
         node,

@@ -22,6 +22,7 @@ mod answer;
 mod auth;
 mod body;
 mod call;
+mod certificates;
 mod cluster;
 mod config;
 mod config_lock;
@@ -34,6 +35,7 @@ mod dispatch;
 mod download;
 mod drive;
 mod fetch;
+mod file;
 mod formats;
 pub mod hypervisor;
 mod network;
@@ -44,6 +46,7 @@ mod property;
 mod release;
 #[cfg(test)]
 mod replay;
+mod request;
 mod resize;
 mod rights;
 mod routes;
@@ -54,13 +57,16 @@ mod size;
 mod start;
 mod status;
 mod task;
+mod tasks;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod verify;
 mod vm;
 mod volume;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
@@ -94,25 +100,15 @@ pub struct State {
     pub factory_endpoint: Option<FactoryEndpoint>,
     /// A cluster without quorum refuses writes.
     pub quorate: bool,
+    /// Storages whose lock somebody else holds: nothing can be allocated there.
+    pub locked_storages: BTreeSet<String>,
     pub broadcast: Broadcast,
     /// By node: address with prefix length, and gateway, of its first bridge.
     pub addresses: BTreeMap<String, (String, String)>,
-    certificates: Vec<Shown>,
+    certificates: Vec<certificates::Shown>,
     consoles: u16,
     pids: u32,
     began: Instant,
-}
-
-/// A certificate as `certificates/info` shows it.
-struct Shown {
-    file: &'static str,
-    pem: String,
-    fingerprint: String,
-    subject: String,
-    issuer: String,
-    not_before: i64,
-    not_after: i64,
-    names: Vec<String>,
 }
 
 impl State {
@@ -127,6 +123,7 @@ impl State {
             hypervisor: Hypervisor::default(),
             factory_endpoint: None,
             quorate: true,
+            locked_storages: BTreeSet::new(),
             broadcast: Broadcast::default(),
             addresses: BTreeMap::new(),
             certificates: Vec::new(),
@@ -154,6 +151,7 @@ impl State {
         let mut shop = Workshop {
             site,
             volumes: &mut self.volumes,
+            locked: &self.locked_storages,
             schema,
             nine: self.release.nine(),
             node: &guest.node,
@@ -171,6 +169,7 @@ impl State {
             options.insert("boot".into(), disks::default_boot(schema, &options));
         }
         options.entry("smbios1".into()).or_insert_with(|| format!("uuid={}", uuid::Uuid::new_v4()));
+        options.entry("vmgenid".into()).or_insert_with(|| uuid::Uuid::new_v4().to_string());
         options.insert("meta".into(), format!("creation-qemu={},ctime={}", self.release.qemu(), now()));
         self.vms.insert(guest.vmid, Vm { node: guest.node.clone(), config: options, ..Vm::default() });
     }
@@ -198,7 +197,8 @@ impl State {
 pub fn serve(shared: Shared, listener: TcpListener, ca: &SiteCa, leaf: &Leaf) -> ServerHandle {
     {
         let mut world = shared.lock();
-        world.pve.certificates = vec![shown("pve-ssl.pem", leaf.pem()), shown("pve-root-ca.pem", &ca.pem())];
+        world.pve.certificates =
+            vec![certificates::shown("pve-ssl.pem", leaf.pem()), certificates::shown("pve-root-ca.pem", &ca.pem())];
         let running = world.site.guests.iter().filter(|guest| guest.running).map(|guest| guest.vmid);
         for vmid in running.collect::<Vec<_>>() {
             power_on(&mut world, vmid);
@@ -220,36 +220,6 @@ fn power_on(world: &mut World, vmid: u32) {
     {
         vm.started = Some(Instant::now());
     }
-}
-
-fn shown(file: &'static str, pem: &str) -> Shown {
-    let der = pem::parse(pem).map(pem::Pem::into_contents).unwrap_or_default();
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der);
-    let fingerprint = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
-    let mut shown = Shown {
-        file,
-        pem: pem.to_owned(),
-        fingerprint,
-        subject: String::new(),
-        issuer: String::new(),
-        not_before: 0,
-        not_after: 0,
-        names: Vec::new(),
-    };
-    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&der) else { return shown };
-    shown.subject = format!("/{}", parsed.subject());
-    shown.issuer = format!("/{}", parsed.issuer());
-    shown.not_before = parsed.validity().not_before.timestamp();
-    shown.not_after = parsed.validity().not_after.timestamp();
-    if let Ok(Some(names)) = parsed.subject_alternative_name() {
-        let text = |name: &x509_parser::extensions::GeneralName| match name {
-            x509_parser::extensions::GeneralName::DNSName(name) => Some((*name).to_owned()),
-            x509_parser::extensions::GeneralName::IPAddress([a, b, c, d]) => Some(format!("{a}.{b}.{c}.{d}")),
-            _ => None,
-        };
-        shown.names = names.value.general_names.iter().filter_map(text).collect();
-    }
-    shown
 }
 
 /// Frees a volume, and with it whatever a machine wrote there. False if there was none.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::State;
 use super::acl;
 use super::answer::{Failure, Reply};
 use super::call::Call;
@@ -21,9 +20,9 @@ pub struct Pool {
 
 impl Pool {
     /// Whether the ACL path `path` is a member's.
-    pub(super) fn holds(&self, state: &State, path: &str) -> bool {
+    pub(super) fn holds(&self, path: &str) -> bool {
         let vmid = path.strip_prefix("/vms/").and_then(|vmid| vmid.parse().ok());
-        vmid.is_some_and(|vmid| self.vms.contains(&vmid) && state.vms.contains_key(&vmid))
+        vmid.is_some_and(|vmid| self.vms.contains(&vmid))
             || path.strip_prefix("/storage/").is_some_and(|storage| self.storages.contains(storage))
     }
 }

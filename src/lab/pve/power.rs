@@ -176,7 +176,8 @@ pub(super) async fn shutdown(
             return Ok(());
         }
         if shutdown.agent && hypervisor::agent(&world, vmid, "ping").is_none() {
-            let why = format!("VM {vmid} qga command 'guest-ping' failed - got timeout");
+            let channel = if world.pve.release.nine() { "qga" } else { "qmp" };
+            let why = format!("VM {vmid} {channel} command 'guest-ping' failed - got timeout");
             world.pve.tasks.log(&order.upid, format!("QEMU Guest Agent is not running - {why}"));
         }
         hypervisor::press_power_button(&mut world, vmid);

@@ -174,6 +174,6 @@ mod tests {
                 checked += 1;
             }
         }
-        assert_eq!(checked, 170);
+        assert_eq!(checked, 120);
     }
 }

@@ -64,7 +64,11 @@ fn machine(
         draft.problem(
             format!("{from}.disk"),
             format!("is {disk} MiB, which is no whole number of GiB, and Proxmox allocates disks in GiB"),
-            format!("write {}G", disk.div_ceil(1 << 10)),
+            if disk < 1 << 10 {
+                format!("a bare number is MiB: write {disk}G if GiB are meant")
+            } else {
+                format!("write {}G", disk.div_ceil(1 << 10))
+            },
         );
     }
     MachineSpec {

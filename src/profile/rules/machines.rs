@@ -93,8 +93,8 @@ pub(super) fn sizes(profile: &Profile, draft: &mut Draft) {
                 format!("{} MiB is below Talos's minimum for a {}, {memory} MiB", machine.memory_mib, machine.role);
             draft.problem(path, message, format!("give at least {}Gi", memory >> 10));
         }
-        if machine.disk_gib < DISK {
-            let path = source(draft, index, machine.role, "disk");
+        let path = source(draft, index, machine.role, "disk");
+        if machine.disk_gib < DISK && !draft.complained(&path) {
             let message =
                 format!("{} GiB is below Talos's minimum of {DISK} GiB; a bare number is MiB", machine.disk_gib);
             draft.problem(path, message, format!("give at least {DISK}G"));

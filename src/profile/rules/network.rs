@@ -65,7 +65,9 @@ pub(super) fn endpoint(profile: &Profile, draft: &mut Draft) {
             "leave api_endpoint out, and it is the VIP; or remove the VIP",
         );
     }
-    if let Some(worker) = profile.of_role(Role::Worker).find(|worker| worker.ip.to_string() == *endpoint) {
+    // A VIP that is a machine's address has been told already.
+    let worker = profile.of_role(Role::Worker).find(|worker| worker.ip.to_string() == *endpoint);
+    if let Some(worker) = worker.filter(|worker| profile.talos.vip != Some(worker.ip)) {
         draft.problem(
             "network.api_endpoint",
             format!("{endpoint} is the address of the worker {}, where no API server runs", worker.name),

@@ -1,1 +1,83 @@
-//! Recorded answers, played against the face.
+//! Recorded answers of real Proxmox VE, played against the face over TLS.
+//!
+//! `tests/fixtures/pve/transcripts-{8,9}.json` were recorded from the API code of
+//! both releases. Every scenario starts from its fixture; its steps are sent as
+//! they were; answers, tasks and logs are compared after normalisation (see
+//! `compare`). What does not match yet is named, with its reason, in
+//! `tests/fixtures/pve/not-yet.txt`: a scenario may neither be there and match,
+//! nor match not and be missing.
+
+mod compare;
+mod dress;
+mod files;
+mod player;
+mod protocol;
+mod wire;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// `8: category | name` to its reason.
+fn not_yet() -> BTreeMap<String, String> {
+    let text = include_str!("../../../../tests/fixtures/pve/not-yet.txt");
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let parse = |line: &str| {
+        let (name, reason) = line.split_once(" => ").expect("a line is 'VERSION: CATEGORY | NAME => REASON'");
+        (name.to_owned(), reason.to_owned())
+    };
+    lines.map(parse).collect()
+}
+
+#[expect(clippy::print_stderr, reason = "the count is what this test is read for")]
+fn report(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Plays all scenarios of one release, a few at a time.
+async fn replay(major: u8, text: &str) {
+    let recording: Value = serde_json::from_str(text).unwrap();
+    let recording = std::sync::Arc::new(recording);
+    let count = recording["scenarios"].as_array().unwrap().len();
+    let (mut differing, not_yet) = (Vec::new(), not_yet());
+    let mut matched = 0;
+    let mut running = tokio::task::JoinSet::new();
+    let mut next = 0;
+    while next < count || !running.is_empty() {
+        while next < count && running.len() < 8 {
+            let recording = std::sync::Arc::clone(&recording);
+            let index = next;
+            running.spawn(async move {
+                let scenario = &recording["scenarios"][index];
+                let name = format!(
+                    "{major}: {} | {}",
+                    scenario["category"].as_str().unwrap(),
+                    scenario["name"].as_str().unwrap()
+                );
+                (name, player::play(major, &recording["fixture"], scenario).await)
+            });
+            next += 1;
+        }
+        let Some(played) = running.join_next().await else { break };
+        let (name, outcome) = played.unwrap();
+        match (outcome, not_yet.contains_key(&name)) {
+            (Ok(()), false) => matched += 1,
+            (Ok(()), true) => differing.push(format!("{name}: matches, but is listed in not-yet.txt")),
+            (Err(_), true) => {}
+            (Err(text), false) => differing.push(format!("{name}: {text}")),
+        }
+    }
+    report(&format!("replayed {matched} of {count} scenarios of {major}"));
+    differing.sort();
+    assert!(differing.is_empty(), "{} scenarios:\n{}", differing.len(), differing.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recordings_of_9_replay() {
+    replay(9, include_str!("../../../../tests/fixtures/pve/transcripts-9.json")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recordings_of_8_replay() {
+    replay(8, include_str!("../../../../tests/fixtures/pve/transcripts-8.json")).await;
+}

@@ -1,0 +1,226 @@
+//! `pvetalos create`: the whole story, top to bottom.
+//!
+//! A journal that is there decides what this command means: a committed one says
+//! so and changes nothing, one that was being unwound is unwound to its end first
+//! (a refusal would strand the nightly job that was cut off), any other is resumed.
+
+use super::connect::{Connection, Files, Target};
+use super::failure::{Code, Failure};
+use super::lab::WhenAbsent;
+use super::plan::{drafted, show};
+use super::{Global, print, prompt, say};
+use crate::engine::{End, Engine, Journal, Leftover};
+use crate::event::Event;
+use crate::plan::{self, Plan};
+use crate::profile::Profile;
+use crate::report::{LogWriter, Reporter, Summary};
+use crate::steps::Toolbox;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    files: Files,
+    /// Ask nothing
+    #[arg(long, short)]
+    yes: bool,
+    /// Leave everything as it is when something fails, for inspection
+    #[arg(long)]
+    keep: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<(), Failure> {
+    let profile = args.target.load()?;
+    let state_dir = global.state_dir()?;
+    if args.dry_run {
+        return super::plan::run(global, super::plan::Args { target: args.target }).await;
+    }
+    let open = match Journal::open(&state_dir, &profile.name)? {
+        Some((journal, _)) if journal.state().committed => {
+            announce_running(global, &profile);
+            return Ok(());
+        }
+        open => open,
+    };
+    let connection = Connection::open(global, &profile, args.target.lab, WhenAbsent::Start).await?;
+
+    let (plan, journal, tools) = match open {
+        Some((journal, plan)) => {
+            let tools = connection.toolbox(&profile, plan.mark.clone(), &state_dir, &args.files)?;
+            if journal.state().unwinding() {
+                say(&format!("an earlier run of {} was being taken away; finishing that first", profile.name));
+                finish_unwinding(global, &plan, journal, &tools, log).await?;
+                begin(global, &args, &profile, &connection).await?
+            } else {
+                unchanged(&plan, &profile)?;
+                say(&format!("resuming an earlier run of {}", profile.name));
+                (plan, journal, tools)
+            }
+        }
+        None => begin(global, &args, &profile, &connection).await?,
+    };
+
+    let reporter = Reporter::new(global.style(), &remaining(&plan, &journal));
+    reporter.attach(log);
+    let listener = |event: &Event| reporter.hear(event);
+    let engine = Engine::new(&tools, &plan, journal, &listener);
+    let mut signals = Signals::new()?;
+    let end = engine.run(signals.first()).await?;
+    let (failure, code) = match end {
+        End::Committed => {
+            let inventory = engine.into_journal().state().inventory.clone();
+            let timeline = reporter.finish();
+            let summary = Summary::new(&profile.name, &inventory, &timeline);
+            print(&if global.is_json() { summary.json() } else { summary.to_string() });
+            return Ok(());
+        }
+        End::Interrupted => (Failure::new(Code::Interrupted, "interrupted"), Code::Interrupted),
+        End::Failed(failure) => {
+            let code = if failure.timed_out { Code::TimedOut } else { Code::Removed };
+            (Failure::new(code, format!("{} failed: {}", failure.step, failure.error)), code)
+        }
+    };
+    if args.keep && code != Code::Interrupted {
+        drop(engine);
+        reporter.finish();
+        return Err(Failure { code: Code::Kept, ..failure }.hint("everything was left as it is, as --keep asks").hint(
+            format!("go on with the same command, or take it away: pvetalos destroy --profile {}", profile.name),
+        ));
+    }
+    // A second signal ends the process at once; the journal makes a later `destroy` sufficient.
+    let unwound = tokio::select! {
+        unwound = engine.unwind() => unwound?,
+        () = signals.next() => {
+            return Err(Failure::new(Code::Left, "interrupted twice: what was made is still there")
+                .hint(format!("run: pvetalos destroy --profile {}", profile.name)));
+        }
+    };
+    let story = conclude(engine.into_journal(), &unwound)?;
+    reporter.finish();
+    connection.after_destroy(global).await;
+    Err(match story {
+        Some(story) => failure.hint("everything that was made was removed again").hint(story),
+        None => left(failure, &unwound, &profile.name),
+    })
+}
+
+/// Surveys, drafts, tries the configurations out, shows, asks, and opens the journal.
+async fn begin(
+    global: &Global,
+    args: &Args,
+    profile: &Profile,
+    connection: &Connection,
+) -> Result<(Plan, Journal, Toolbox), Failure> {
+    let state_dir = global.state_dir()?;
+    let (plan, tools) = drafted(global, profile, connection, &args.files).await?;
+    if !args.yes {
+        if !global.is_json() {
+            say(&show(&plan));
+        }
+        if !prompt::confirm(&format!("Create cluster {}?", profile.name), true)? {
+            return Err(Failure::new(Code::Refused, "not confirmed: nothing was created"));
+        }
+    }
+    let journal = Journal::create(&state_dir, &plan)?;
+    Ok((plan, journal, tools))
+}
+
+fn announce_running(global: &Global, profile: &Profile) {
+    if global.is_json() {
+        print(&serde_json::json!({ "cluster": profile.name, "state": "running", "changed": false }).to_string());
+    } else {
+        say(&format!("cluster {} is running; nothing was changed", profile.name));
+        say(&format!("  its health: pvetalos status --profile {}", profile.name));
+    }
+}
+
+/// A run is resumed only with the profile that it was drafted from: the plan pins everything.
+fn unchanged(plan: &Plan, profile: &Profile) -> Result<(), Failure> {
+    if plan.profile == plan::fingerprint(profile) {
+        return Ok(());
+    }
+    let message = format!("profile {} was changed since the run that would be resumed", profile.name);
+    Err(Failure::new(Code::Refused, message)
+        .hint("undo the change")
+        .hint(format!("or take away what that run made: pvetalos destroy --profile {}", profile.name)))
+}
+
+async fn finish_unwinding(
+    global: &Global,
+    plan: &Plan,
+    journal: Journal,
+    tools: &Toolbox,
+    log: &LogWriter,
+) -> Result<(), Failure> {
+    let reporter = Reporter::new(global.style(), &plan.step_ids());
+    reporter.attach(log);
+    let listener = |event: &Event| reporter.hear(event);
+    let engine = Engine::new(tools, plan, journal, &listener);
+    let leftovers = engine.unwind().await?;
+    let story = conclude(engine.into_journal(), &leftovers)?;
+    reporter.finish();
+    if story.is_some() {
+        return Ok(());
+    }
+    let failure = Failure::new(Code::Left, "the earlier run could not be taken away");
+    Err(left(failure, &leftovers, &plan.mark.cluster))
+}
+
+/// Closes the journal if nothing is left, and says where the story is kept.
+pub(super) fn conclude(journal: Journal, leftovers: &[Leftover]) -> Result<Option<String>, Failure> {
+    if !leftovers.is_empty() {
+        return Ok(None);
+    }
+    let path = journal.close()?;
+    Ok(Some(format!("what was done, line by line: {}", path.display())))
+}
+
+/// Names what is left.
+pub(super) fn left(failure: Failure, leftovers: &[Leftover], cluster: &str) -> Failure {
+    let named = leftovers.iter().fold(Failure { code: Code::Left, ..failure }, |failure, leftover| {
+        failure.hint(format!("left: {}: {}", leftover.step, leftover.error))
+    });
+    named.hint(format!("try again with: pvetalos destroy --profile {cluster}"))
+}
+
+fn remaining(plan: &Plan, journal: &Journal) -> Vec<crate::event::StepId> {
+    let finished = |step: &&crate::steps::Step| {
+        let last = journal.state().last(&step.id());
+        !matches!(last, Some(crate::engine::Last::Finished)) || step.observes()
+    };
+    plan.steps().filter(finished).map(crate::steps::Step::id).collect()
+}
+
+/// Ctrl-C, SIGTERM and SIGHUP, which all mean the same here.
+pub(super) struct Signals {
+    kinds: [tokio::signal::unix::Signal; 3],
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(|error| Failure::of(Code::Defect, &error));
+        let kinds = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
+        Ok(Self { kinds })
+    }
+
+    /// The next signal.
+    pub(super) async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.kinds;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+
+    /// The first signal, with a word about what it does.
+    async fn first(&mut self) {
+        self.next().await;
+        say("interrupted: taking away what was made (once more to leave it)");
+    }
+}

@@ -1,0 +1,246 @@
+//! `pvetalos destroy`: takes a cluster away and proves that nothing is left.
+//!
+//! With a journal, every step that ever started is undone. Then, and also when the
+//! journal is lost, the site itself is asked: whatever carries the cluster's mark
+//! and proves it is destroyed; whatever only claims it is named and left alone.
+
+use std::path::Path;
+
+use super::connect::{Connection, Files, Target};
+use super::create::{Signals, conclude, left};
+use super::failure::{Code, Failure};
+use super::lab::WhenAbsent;
+use super::{Global, print, prompt, say};
+use crate::engine::{Engine, Journal};
+use crate::event::{Event, StepId};
+use crate::inventory::Inventory;
+use crate::plan::Plan;
+use crate::profile::Profile;
+use crate::report::{LogWriter, Reporter};
+use crate::steps::mark::{Claim, Mark};
+use crate::steps::{Context, destroy_marked};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The cluster's profile [default: the one cluster that the local state knows]
+    #[arg(long, short, value_name = "NAME")]
+    profile: Option<String>,
+    /// The cluster is on the simulated site although its profile names a real one
+    #[arg(long)]
+    lab: bool,
+    #[command(flatten)]
+    files: Files,
+    /// Ask nothing
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<(), Failure> {
+    let state_dir = global.state_dir()?;
+    let target = target(args.profile, args.lab, &state_dir)?;
+    let profile = target.load()?;
+    let name = profile.name.clone();
+    if !args.yes && !prompt::confirm_by_name(&name, &format!("This destroys cluster {name} and all its data"))? {
+        return Err(Failure::new(Code::Refused, "not confirmed: nothing was changed"));
+    }
+    let open = Journal::open(&state_dir, &name)?;
+    let when_absent = if open.is_some() { WhenAbsent::Fail } else { WhenAbsent::Embed };
+    let connection = match Connection::open(global, &profile, target.lab, when_absent).await {
+        Ok(connection) => connection,
+        // A lab's world ends with its process: what the journal tells of is gone.
+        Err(_) if open.is_some() && lost_lab(global, &profile, &target).await => {
+            return forget(global, &profile, open.as_ref(), &state_dir, &args.files);
+        }
+        Err(failure) => return Err(failure),
+    };
+    let mut signals = Signals::new()?;
+    let work = take_away(global, &profile, &connection, open, &args.files, log);
+    tokio::select! {
+        done = work => done?,
+        () = signals.next() => {
+            return Err(Failure::new(Code::Left, "interrupted: the cluster is partly taken away")
+                .hint(format!("run it again: pvetalos destroy --profile {name}")));
+        }
+    }
+    connection.after_destroy(global).await;
+    Ok(())
+}
+
+/// The profile that was named, or that of the only cluster there is.
+fn target(profile: Option<String>, lab: bool, state_dir: &Path) -> Result<Target, Failure> {
+    if let Some(profile) = profile {
+        // The journal remembers that a cluster was put onto the lab.
+        let stem = Path::new(&profile).file_stem().map_or(profile.clone(), |stem| stem.to_string_lossy().into_owned());
+        let on_lab = Journal::read(state_dir, &stem)?.is_some_and(|(_, plan)| plan.origin.lab);
+        return Ok(Target { profile, lab: lab || on_lab });
+    }
+    super::status::only_cluster(state_dir)
+}
+
+async fn take_away(
+    global: &Global,
+    profile: &Profile,
+    connection: &Connection,
+    open: Option<(Journal, Plan)>,
+    files: &Files,
+    log: &LogWriter,
+) -> Result<(), Failure> {
+    let state_dir = global.state_dir()?;
+    let name = &profile.name;
+    let steps = open.as_ref().map_or_else(Vec::new, |(_, plan)| plan.step_ids());
+    let reporter = Reporter::new(global.style(), &steps);
+    reporter.attach(log);
+    let listener = |event: &Event| reporter.hear(event);
+    let mut story = None;
+    if let Some((journal, plan)) = open {
+        let tools = connection.toolbox(profile, plan.mark.clone(), &state_dir, files)?;
+        let engine = Engine::new(&tools, &plan, journal, &listener);
+        let leftovers = engine.unwind().await?;
+        if !leftovers.is_empty() {
+            reporter.finish();
+            return Err(left(Failure::new(Code::Left, format!("cluster {name} is not gone")), &leftovers, name));
+        }
+        story = conclude(engine.into_journal(), &leftovers)?;
+    }
+    let audit = sweep_marks(profile, connection, &state_dir, files, &listener).await;
+    reporter.finish();
+    let audit = audit?;
+    if story.is_none() {
+        remove_access(profile, connection, &state_dir, files)?;
+    }
+    if !audit.failed.is_empty() {
+        let failure = Failure::new(Code::Left, format!("cluster {name} is not gone"));
+        return Err(audit.failed.into_iter().fold(failure, |failure, text| failure.hint(format!("left: {text}"))));
+    }
+    if global.is_json() {
+        print(
+            &serde_json::json!({
+                "cluster": name, "state": "destroyed", "by_mark": audit.destroyed, "left_alone": audit.left_alone,
+            })
+            .to_string(),
+        );
+        return Ok(());
+    }
+    for text in &audit.left_alone {
+        say(&format!("left alone: {text}"));
+    }
+    for text in &audit.destroyed {
+        say(&format!("found by its mark and destroyed: {text}"));
+    }
+    say(&format!("cluster {name} is gone: no VM on the site carries its mark"));
+    if let Some(story) = story {
+        say(&format!("  {story}"));
+    }
+    Ok(())
+}
+
+/// What the site itself had to say.
+#[derive(Default)]
+struct Audit {
+    destroyed: Vec<String>,
+    /// Claims to be ours and cannot prove it.
+    left_alone: Vec<String>,
+    failed: Vec<String>,
+}
+
+/// Asks the site for everything with the cluster's tag, destroys what proves to be ours, and asks again.
+async fn sweep_marks(
+    profile: &Profile,
+    connection: &Connection,
+    state_dir: &Path,
+    files: &Files,
+    listener: &dyn Fn(&Event),
+) -> Result<Audit, Failure> {
+    let mut audit = Audit::default();
+    for (vmid, claim, node) in claims(profile, connection, &mut audit).await? {
+        let what = format!("VM {vmid} {} on node {node}", claim.machine);
+        let tools = connection.toolbox(profile, claim.mark.clone(), state_dir, files)?;
+        let inventory = Inventory::default();
+        let tick = |tick| listener(&Event::Tick(tick));
+        let context = Context {
+            tools: &tools,
+            inventory: &inventory,
+            step: StepId::of("destroy_vm", &claim.machine),
+            tick: &tick,
+            durable: &|_| Ok(()),
+        };
+        match destroy_marked(&context, &claim.machine, &node, vmid).await {
+            Ok(()) => audit.destroyed.push(what),
+            Err(error) => audit.failed.push(format!("{what}: {error}")),
+        }
+    }
+    // The proof: asked once more, the site shows none.
+    let mut again = Audit::default();
+    for (vmid, claim, node) in claims(profile, connection, &mut again).await? {
+        let what = format!("VM {vmid} {} on node {node} is still there", claim.machine);
+        if !audit.failed.iter().any(|known| known.contains(&format!("VM {vmid} "))) {
+            audit.failed.push(what);
+        }
+    }
+    Ok(audit)
+}
+
+async fn claims(
+    profile: &Profile,
+    connection: &Connection,
+    audit: &mut Audit,
+) -> Result<Vec<(u32, Claim, String)>, Failure> {
+    let tag = Mark::tag(&profile.name);
+    let mut proven = Vec::new();
+    for guest in connection.pve.guests().await? {
+        if guest.lxc || !guest.tags.contains(&tag) {
+            continue;
+        }
+        let name = guest.name.as_deref().unwrap_or("without a name");
+        match connection.pve.config(&guest.node, guest.vmid).await {
+            Ok(config) => match Claim::proven(&config) {
+                Some(claim) if claim.mark.cluster == profile.name => proven.push((guest.vmid, claim, guest.node)),
+                _ => audit.left_alone.push(format!(
+                    "VM {} {name} has the tag {tag}, but its UUID is not one that we gave: a clone or a copy",
+                    guest.vmid
+                )),
+            },
+            Err(error) if error.is_missing_vm() => {}
+            Err(error) => audit.failed.push(format!("VM {} {name} cannot be looked at: {error}", guest.vmid)),
+        }
+    }
+    Ok(proven)
+}
+
+/// Takes the contexts out when no journal tells where they are: from the usual files, by the cluster's name.
+fn remove_access(profile: &Profile, connection: &Connection, state_dir: &Path, files: &Files) -> Result<(), Failure> {
+    let tools = connection.toolbox(profile, Mark::new(&profile.name), state_dir, files)?;
+    crate::steps::remove_contexts(&profile.name, tools.kubeconfig.as_deref(), tools.talosconfig.as_deref())
+        .map_err(|error| Failure::of(Code::Left, &error))
+}
+
+/// The journal tells of a lab that is not running any more.
+async fn lost_lab(global: &Global, profile: &Profile, target: &Target) -> bool {
+    let on_lab = target.lab || profile.proxmox.endpoints == crate::profile::Endpoints::Lab;
+    on_lab && super::lab::is_absent(global).await
+}
+
+/// Nothing is left of a lab that ended but what is in our own files.
+fn forget(
+    global: &Global,
+    profile: &Profile,
+    open: Option<&(Journal, Plan)>,
+    state_dir: &Path,
+    files: &Files,
+) -> Result<(), Failure> {
+    let access = open.and_then(|(journal, _)| journal.state().inventory.access.clone());
+    let (kubeconfig, talosconfig) = match access {
+        Some((_, kubeconfig, talosconfig)) => (kubeconfig, talosconfig),
+        None => (files.kubeconfig.clone(), files.talosconfig.clone()),
+    };
+    crate::steps::remove_contexts(&profile.name, kubeconfig.as_deref(), talosconfig.as_deref())
+        .map_err(|error| Failure::of(Code::Left, &error))?;
+    std::fs::remove_dir_all(Journal::directory(state_dir, &profile.name))
+        .map_err(|error| Failure::of(Code::Left, &error))?;
+    if global.is_json() {
+        print(&serde_json::json!({ "cluster": profile.name, "state": "destroyed" }).to_string());
+    } else {
+        say(&format!("the lab that held cluster {} is not running, so nothing of it is left", profile.name));
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! How a command fails: a text, hints, and one of the documented exit codes.
+
+use std::error::Error;
+
+/// Exit codes. They are part of the outside contract: README, "Exit codes".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// A defect of ours.
+    Defect = 1,
+    /// Wrong usage or profile.
+    Usage = 2,
+    /// Refused before anything was created.
+    Refused = 3,
+    /// Failed, everything removed.
+    Removed = 4,
+    /// Failed, something is left, and was named.
+    Left = 5,
+    /// Failed, kept on request.
+    Kept = 6,
+    /// Timed out waiting, everything removed.
+    TimedOut = 7,
+    /// Interrupted, everything removed.
+    Interrupted = 130,
+}
+
+/// A command's failure.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: Code,
+    pub message: String,
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hints: Vec::new() }
+    }
+
+    /// With the whole chain of causes, once.
+    pub fn of(code: Code, error: &dyn Error) -> Self {
+        Self::new(code, chain(error))
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+/// The error and its sources, separated by colons.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl From<crate::profile::ProfileError> for Failure {
+    fn from(error: crate::profile::ProfileError) -> Self {
+        Self::of(Code::Usage, &error)
+    }
+}
+
+impl From<crate::engine::JournalError> for Failure {
+    fn from(error: crate::engine::JournalError) -> Self {
+        let code = match error {
+            crate::engine::JournalError::Locked { .. } => Code::Refused,
+            _ => Code::Defect,
+        };
+        Self::of(code, &error)
+    }
+}
+
+impl From<crate::pve::PveError> for Failure {
+    fn from(error: crate::pve::PveError) -> Self {
+        let failure = Self::of(Code::Refused, &error);
+        match error.hint() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}

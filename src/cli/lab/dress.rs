@@ -1,0 +1,75 @@
+//! Which site the lab is: a file's, or one that fits a profile.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Code, Failure};
+use crate::lab::faults::Fault;
+use crate::lab::site::{Bridge, Factory, Network, Node, Site, Storage};
+use crate::profile::Profile;
+
+/// A site on which `profile` finds everything that it names, and nothing else.
+pub(super) fn site(profile: &Profile) -> Site {
+    let mut names: Vec<String> = profile.machines.iter().filter_map(|machine| machine.node.clone()).collect();
+    names.sort();
+    names.dedup();
+    let default = Site::default();
+    let nodes = if names.is_empty() {
+        default.nodes.clone()
+    } else {
+        names.into_iter().map(|name| Node { name, ..default.nodes[0].clone() }).collect()
+    };
+    let proxmox = &profile.proxmox;
+    let mut reserved: Vec<_> = profile.machines.iter().map(|machine| machine.ip).collect();
+    reserved.extend(profile.talos.vip);
+    reserved.push(profile.network.gateway);
+    Site {
+        nodes,
+        storages: storages(&proxmox.image_storage, &proxmox.disk_storage),
+        bridges: vec![Bridge {
+            name: proxmox.bridge.clone(),
+            vlan_aware: true,
+            ports: String::from("eno1"),
+            active: true,
+        }],
+        network: Network { cidr: profile.network.cidr, vlan: proxmox.vlan, reserved, ..default.network.clone() },
+        pools: proxmox.pool.iter().cloned().collect(),
+        factory: Factory {
+            hosts: profile.talos.factory.url.host_str().map(str::to_owned).into_iter().collect(),
+            ..Factory::default()
+        },
+        ..default
+    }
+}
+
+/// The storages by their usual kinds: `local-zfs` is a pool, `local-lvm` a thin one, anything else a directory.
+fn storages(image: &str, disk: &str) -> BTreeMap<String, Storage> {
+    let default = Site::default().storages;
+    let like = |known: &str| default[known].clone();
+    let kind = if disk.contains("zfs") { "zfspool" } else { "lvmthin" };
+    let mut storages = BTreeMap::from([(image.to_owned(), like("local"))]);
+    if image == disk {
+        storages.entry(disk.to_owned()).and_modify(|both| both.content.push(String::from("images")));
+    } else {
+        storages.insert(disk.to_owned(), Storage { kind: kind.to_owned(), ..like("local-lvm") });
+    }
+    storages
+}
+
+/// Reads a site description. JSON is YAML, so one reader does for both.
+pub(super) fn read(path: &Path) -> Result<Site, Failure> {
+    parse(path, "site description")
+}
+
+/// Reads a script of faults.
+pub(super) fn read_faults(path: &Path) -> Result<Vec<Fault>, Failure> {
+    parse(path, "script of faults")
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> Result<T, Failure> {
+    let failed = |error: &dyn std::error::Error| {
+        Failure::new(Code::Usage, format!("cannot read the {what} {}: {error}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    serde_saphyr::from_str(&text).map_err(|error| failed(&error))
+}

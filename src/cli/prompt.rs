@@ -1,0 +1,35 @@
+//! Questions, asked only of a terminal.
+
+use std::io::IsTerminal;
+
+use super::failure::{Code, Failure};
+
+/// Asks yes or no. Without a terminal nobody can answer: `unattended` says what that means.
+pub(super) fn confirm(question: &str, unattended: bool) -> Result<bool, Failure> {
+    if !is_interactive() {
+        return Ok(unattended);
+    }
+    dialoguer::Confirm::new()
+        .with_prompt(question)
+        .default(false)
+        .interact()
+        .map_err(|error| Failure::of(Code::Usage, &error))
+}
+
+/// Asks for a word to be typed, as the last guard before something is destroyed.
+pub(super) fn confirm_by_name(name: &str, what: &str) -> Result<bool, Failure> {
+    if !is_interactive() {
+        return Err(Failure::new(Code::Usage, format!("{what} needs a confirmation, and stdin is no terminal"))
+            .hint("pass --yes"));
+    }
+    let typed: String = dialoguer::Input::new()
+        .with_prompt(format!("{what}. Type {name} to go on"))
+        .allow_empty(true)
+        .interact_text()
+        .map_err(|error| Failure::of(Code::Usage, &error))?;
+    Ok(typed == name)
+}
+
+fn is_interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}

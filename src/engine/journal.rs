@@ -1,0 +1,210 @@
+//! The journal: one JSON object a line, flushed and synced before anything is done.
+//!
+//! The first line is the header with the plan, every other line a [`Record`] with
+//! its time. A torn last line (the machine lost power while writing it) is dropped
+//! on load; anything else that does not parse, and any transition that cannot
+//! happen, is an error: a journal that lies is worse than none.
+//!
+//! Format `MAJOR.MINOR`: another major is refused, a newer minor may be read but
+//! not written to.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::state::{Impossible, State};
+use crate::event::Record;
+use crate::plan::Plan;
+
+const MAJOR: u32 = 1;
+const MINOR: u32 = 0;
+
+/// Why a journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("{action} {path}")]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cluster {cluster} is being worked on by another pvetalos (it holds {path})")]
+    Locked { cluster: String, path: PathBuf },
+    #[error(
+        "{path} was written in journal format {found}; this program reads {MAJOR}.x: use the version that wrote it"
+    )]
+    Format { path: PathBuf, found: String },
+    #[error("{path}:{line}: not a journal line")]
+    Line { path: PathBuf, line: usize, source: serde_json::Error },
+    #[error("{path}:{line}: a line that cannot follow what stands before it")]
+    Order { path: PathBuf, line: usize, source: Impossible },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header<P> {
+    format: String,
+    program: String,
+    plan: P,
+}
+
+/// One line: when, and what.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Line {
+    pub at: jiff::Timestamp,
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+/// An open journal, holding its cluster's lock for as long as it lives.
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    _lock: File,
+    state: State,
+    lines: Vec<Line>,
+}
+
+impl Journal {
+    /// The directory of `cluster` in the state directory.
+    pub fn directory(state_dir: &Path, cluster: &str) -> PathBuf {
+        state_dir.join("clusters").join(cluster)
+    }
+
+    /// Starts a journal for `plan`. The cluster must have none.
+    pub fn create(state_dir: &Path, plan: &Plan) -> Result<Self, JournalError> {
+        let directory = Self::directory(state_dir, &plan.mark.cluster);
+        let lock = lock(&directory, &plan.mark.cluster)?;
+        let path = directory.join("journal.jsonl");
+        let mut file = open(&path, OpenOptions::new().create_new(true))?;
+        let header = Header { format: format!("{MAJOR}.{MINOR}"), program: env!("CARGO_PKG_VERSION").to_owned(), plan };
+        write_line(&mut file, &header, &path)?;
+        // The directory entry must survive too, or a crash right after the first create would find no journal.
+        File::open(&directory).and_then(|directory| directory.sync_all()).map_err(io_error("sync", &directory))?;
+        Ok(Self { path, file, _lock: lock, state: State::default(), lines: Vec::new() })
+    }
+
+    /// Opens the journal of `cluster`, if there is one, and replays it.
+    pub fn open(state_dir: &Path, cluster: &str) -> Result<Option<(Self, Plan)>, JournalError> {
+        let directory = Self::directory(state_dir, cluster);
+        let path = directory.join("journal.jsonl");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let lock = lock(&directory, cluster)?;
+        let text = fs::read_to_string(&path).map_err(io_error("read", &path))?;
+        let Some((plan, lines, state, whole)) = replay(&text, &path)? else {
+            // Not even the header was written completely: nothing can have been done yet.
+            fs::remove_file(&path).map_err(io_error("remove", &path))?;
+            return Ok(None);
+        };
+        let file = open(&path, OpenOptions::new().append(true))?;
+        file.set_len(whole).map_err(io_error("truncate", &path))?;
+        Ok(Some((Self { path, file, _lock: lock, state, lines }, plan)))
+    }
+
+    /// Reads a journal without locking or changing it, for `status`.
+    pub fn read(state_dir: &Path, cluster: &str) -> Result<Option<(State, Plan)>, JournalError> {
+        let path = Self::directory(state_dir, cluster).join("journal.jsonl");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("read", &path)(error)),
+        };
+        Ok(replay(&text, &path)?.map(|(plan, _, state, _)| (state, plan)))
+    }
+
+    /// The clusters that the state directory knows.
+    pub fn clusters(state_dir: &Path) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(state_dir.join("clusters")) else { return Vec::new() };
+        let mut names: Vec<String> = entries
+            .flatten()
+            .filter(|entry| entry.path().join("journal.jsonl").exists())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Appends one record: it is on the disk when this returns.
+    pub fn append(&mut self, record: Record) -> Result<(), JournalError> {
+        let line = self.lines.len() + 2;
+        self.state.apply(&record).map_err(|source| JournalError::Order { path: self.path.clone(), line, source })?;
+        let line = Line { at: jiff::Timestamp::now(), record };
+        write_line(&mut self.file, &line, &self.path)?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// What the lines add up to.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Every line after the header.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Everything is gone: the journal steps aside as `last.jsonl`, so that the name is free and the story is kept.
+    pub fn close(self) -> Result<PathBuf, JournalError> {
+        let aside = self.path.with_file_name("last.jsonl");
+        fs::rename(&self.path, &aside).map_err(io_error("rename", &self.path))?;
+        Ok(aside)
+    }
+}
+
+type Replayed = (Plan, Vec<Line>, State, u64);
+
+/// Plan, lines, state, and the number of bytes that are whole lines; `None` when the header itself is torn.
+fn replay(text: &str, path: &Path) -> Result<Option<Replayed>, JournalError> {
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    let mut lines = text[..whole].lines().enumerate();
+    let Some((_, header)) = lines.next() else { return Ok(None) };
+    let bad = |line: usize| move |source| JournalError::Line { path: path.to_owned(), line: line + 1, source };
+    let head: Header<serde_json::Value> = serde_json::from_str(header).map_err(bad(0))?;
+    if head.format.split('.').next() != Some(MAJOR.to_string().as_str()) {
+        return Err(JournalError::Format { path: path.to_owned(), found: head.format });
+    }
+    let plan = serde_json::from_value(head.plan).map_err(bad(0))?;
+    let mut state = State::default();
+    let mut read = Vec::new();
+    for (number, text) in lines {
+        let line: Line = serde_json::from_str(text).map_err(bad(number))?;
+        state.apply(&line.record).map_err(|source| JournalError::Order {
+            path: path.to_owned(),
+            line: number + 1,
+            source,
+        })?;
+        read.push(line);
+    }
+    Ok(Some((plan, read, state, whole as u64)))
+}
+
+fn lock(directory: &Path, cluster: &str) -> Result<File, JournalError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io_error("create", directory))?;
+    let path = directory.join("lock");
+    let file = open(&path, OpenOptions::new().create(true).write(true))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(JournalError::Locked { cluster: cluster.to_owned(), path }),
+        Err(fs::TryLockError::Error(source)) => Err(io_error("lock", &path)(source)),
+    }
+}
+
+fn open(path: &Path, options: &mut OpenOptions) -> Result<File, JournalError> {
+    options.write(true).mode(0o600).open(path).map_err(io_error("open", path))
+}
+
+fn write_line(file: &mut File, line: &impl Serialize, path: &Path) -> Result<(), JournalError> {
+    let mut bytes = serde_json::to_vec(line).expect("records are plain data");
+    bytes.push(b'\n');
+    file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(io_error("write", path))
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {
+    let path = path.to_owned();
+    move |source| JournalError::Io { action, path, source }
+}

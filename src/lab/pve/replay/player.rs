@@ -1,0 +1,404 @@
+//! Plays one scenario and tells the first difference.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use super::compare::{Norm, difference};
+use super::wire::{Answer, Connection};
+use super::{dress, files, protocol};
+use crate::lab::clock::Clock;
+use crate::lab::pve::hypervisor::Hypervisor;
+use crate::lab::pve::{self, work};
+use crate::lab::tls::SiteCa;
+use crate::lab::world::Shared;
+
+/// A scenario that is being played.
+struct Play<'a> {
+    scenario: &'a Value,
+    shared: Shared,
+    address: SocketAddr,
+    ca: String,
+    tokens: &'a Value,
+    /// What the recording calls by another name than we do: UPIDs, digests, ports of servers.
+    names: BTreeMap<String, String>,
+    /// All that the requests say.
+    given: String,
+}
+
+/// Whether the scenario's answers are the recorded ones.
+pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result<(), String> {
+    let shared = dress::world(major, fixture, scenario);
+    let ca = SiteCa::new("replay");
+    let leaf = ca.leaf(&["pve1".into()], &["127.0.0.1".parse().unwrap()]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = pve::serve(shared.clone(), listener, &ca, &leaf);
+    let web = files::serve().await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let names = [("8099", web.address()), ("8098", closed), ("8006", server.address())];
+    let names = names.map(|(port, ours)| (format!("127.0.0.1:{port}"), ours.to_string()));
+    let steps = scenario["steps"].as_array().unwrap();
+    let given: String = steps.iter().map(|step| step["request"].to_string()).collect();
+    let mut play = Play {
+        scenario,
+        shared,
+        address: server.address(),
+        ca: ca.pem(),
+        tokens: &fixture["tokens"],
+        names: names.into(),
+        given,
+    };
+    if scenario["category"] == "protocol"
+        && let Some(outcome) = protocol::play(scenario["name"].as_str().unwrap(), server.address(), &ca.pem()).await
+    {
+        return outcome;
+    }
+    if scenario["name"].as_str().unwrap().ends_with("twice at once") {
+        return play.twice(steps).await;
+    }
+    if scenario["category"] == "race" && scenario["name"].as_str().unwrap().starts_with("concurrent") {
+        return play.race(steps).await;
+    }
+    for step in steps {
+        let name = step["name"].as_str().unwrap_or_default();
+        play.step(name, step).await.map_err(|text| format!("step '{name}': {text}"))?;
+    }
+    Ok(())
+}
+
+impl Play<'_> {
+    async fn step(&mut self, name: &str, step: &Value) -> Result<(), String> {
+        if name.contains("later") || name.contains("again") && self.is_slow() {
+            self.settle().await;
+        }
+        if name.contains("12 s") {
+            pve::broadcast(&self.shared);
+        }
+        self.prepare(name);
+        self.clear(step);
+        let raw = step["request"].get("raw_first_line").and_then(Value::as_str);
+        if raw.is_none() && step["request"]["method"].is_null() {
+            return Err("a step of another shape than request and answer".into());
+        }
+        let request = self.request(step, raw);
+        let mut connection = Connection::open(self.address, &self.ca).await;
+        let answer = connection.exchange(&request).await;
+        let recorded = &step["response"];
+        if recorded.get("frames").is_some() {
+            return Err("websockets are not played".into());
+        }
+        let Some(answer) = answer else {
+            return if recorded["status"].is_null() { Ok(()) } else { Err("closed without an answer".into()) };
+        };
+        if recorded["status"].is_null() {
+            return Err(format!("answered {} {}", answer.status, answer.reason));
+        }
+        self.compare(&answer, recorded)?;
+        if recorded["connection_closed_by_server"] == true && !connection.is_closed_by_server().await {
+            return Err("the connection stays open".into());
+        }
+        if recorded.get("server_closed_idle_connection_after_s").is_some() && !connection.is_closed_by_server().await {
+            return Err("an idle connection stays open".into());
+        }
+        self.task(name, step, &answer).await
+    }
+
+    /// VMs that the recording removed between two creations of the same id, without saying so.
+    fn clear(&self, step: &Value) {
+        let request = &step["request"];
+        let creates = request["method"] == "POST" && request["path"] == "/api2/json/nodes/pve1/qemu";
+        let vmid = request["params"]["vmid"].as_str().and_then(|vmid| vmid.parse::<u32>().ok());
+        let Some(vmid) = vmid.filter(|_| creates && step["response"]["status"] == 200) else { return };
+        let mut world = self.shared.lock();
+        world.pve.vms.remove(&vmid);
+        world.pve.volumes.retain(|_, volume| volume.vmid != Some(vmid));
+        if let Hypervisor::Scripted(script) = &mut world.pve.hypervisor {
+            script.running.remove(&vmid);
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        self.shared.lock().site.clock != Clock::Instant
+    }
+
+    /// Lock files that another process holds.
+    fn prepare(&self, step: &str) {
+        let name = self.scenario["name"].as_str().unwrap_or_default();
+        let mut world = self.shared.lock();
+        let holder = match (name, step) {
+            ("lock file held by another process", "PUT config") => Some("another process".to_owned()),
+            ("lock file held by another process", "start") => {
+                world.site.clock = Clock::Realistic { speed: 2.0 };
+                Some("another process".to_owned())
+            }
+            ("lock file held for longer than the start worker waits", "start" | "stop" | "DELETE") => {
+                Some("another process".to_owned())
+            }
+            _ => return,
+        };
+        for vm in world.pve.vms.values_mut() {
+            vm.holder.clone_from(&holder);
+        }
+    }
+
+    /// The request as it was sent, with our names for what the recording names.
+    fn request(&self, step: &Value, raw: Option<&str>) -> Vec<u8> {
+        let request = &step["request"];
+        let method = request["method"].as_str().unwrap_or("GET");
+        let path = self.ours(request["path"].as_str().unwrap_or_default());
+        let first = raw.map_or_else(|| format!("{method} {path} HTTP/1.1"), str::to_owned);
+        let mut head = format!("{first}\r\nHost: pve1:8006\r\n");
+        let token = request["token"].as_str().or(raw.map(|_| "talos@pve!ci"));
+        if let Some(token) = token {
+            let secret = self.tokens[token]["secret"].as_str().unwrap_or("00000000-0000-4000-8000-000000000021");
+            head.extend(["Authorization: PVEAPIToken=", token, "=", secret, "\r\n"]);
+        }
+        for (name, value) in request["headers"].as_object().into_iter().flatten() {
+            head.extend([name.as_str(), ": ", value.as_str().unwrap_or_default(), "\r\n"]);
+        }
+        let body = self.body(request);
+        if let Some(body) = &body
+            && request["headers"].get("Transfer-Encoding").is_none()
+        {
+            head.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
+        }
+        [head.as_bytes(), b"\r\n", &body.unwrap_or_default()].concat()
+    }
+
+    fn body(&self, request: &Value) -> Option<Vec<u8>> {
+        let text = request["body"].as_str()?;
+        if text.starts_with("(multipart: content=import") {
+            let head = "--BOUND\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\nimport\r\n--BOUND\r\n\
+                        Content-Disposition: form-data; name=\"filename\"; filename=\"disk.qcow2\"\r\n\
+                        Content-Type: application/octet-stream\r\n\r\n";
+            return Some([head.as_bytes(), &files::qcow2(24 << 20), b"\r\n--BOUND--\r\n"].concat());
+        }
+        if let Some(count) = text.strip_prefix('(').and_then(|text| text.strip_suffix(" bytes)")) {
+            let mut body = b"description=".to_vec();
+            body.resize(count.parse().ok()?, b'x');
+            return Some(body);
+        }
+        Some(self.ours(text).into_bytes())
+    }
+
+    /// Replaces the recording's names, as they are and percent-encoded.
+    fn ours(&self, text: &str) -> String {
+        let encode = |name: &str| percent_encoding::utf8_percent_encode(name, &FORM).to_string();
+        self.names.iter().fold(text.to_owned(), |text, (recorded, ours)| {
+            text.replace(recorded, ours).replace(&encode(recorded), &encode(ours))
+        })
+    }
+
+    fn compare(&mut self, answer: &Answer, recorded: &Value) -> Result<(), String> {
+        let norm = Norm { given: &self.given };
+        if recorded["status"] != answer.status {
+            let body = String::from_utf8_lossy(&answer.body);
+            return Err(format!(
+                "status {} {}, recorded {} {}: {body}",
+                answer.status, answer.reason, recorded["status"], recorded["reason"]
+            ));
+        }
+        let reason = norm.text(&self.ours(recorded["reason"].as_str().unwrap_or_default()));
+        if norm.text(&answer.reason) != reason {
+            return Err(format!("reason '{}', recorded '{reason}'", answer.reason));
+        }
+        for (name, value) in recorded["headers"].as_object().into_iter().flatten() {
+            if answer.header(name) != value.as_str() {
+                return Err(format!("header {name}: {:?}, recorded {value}", answer.header(name)));
+            }
+        }
+        for name in ["Server", "Pragma", "Cache-Control"] {
+            if answer.header(name).is_none() {
+                return Err(format!("no header {name}"));
+            }
+        }
+        if (recorded["no_content_length"] == true) == answer.header("content-length").is_some() {
+            return Err(format!("Content-Length {:?}", answer.header("content-length")));
+        }
+        let body = &recorded["body"];
+        if let Some(text) = body.get("text") {
+            let (ours, theirs) =
+                (String::from_utf8_lossy(&answer.body).into_owned(), text.as_str().unwrap_or_default());
+            return if norm.text(&ours) == norm.text(theirs) {
+                Ok(())
+            } else {
+                Err(format!("body '{ours}', recorded '{theirs}'"))
+            };
+        }
+        let Some(json) = body.get("json") else {
+            return if answer.body.is_empty() { Ok(()) } else { Err(format!("a body of {} bytes", answer.body.len())) };
+        };
+        let ours: Value = serde_json::from_slice(&answer.body).map_err(|error| format!("no JSON: {error}"))?;
+        self.learn(&ours, json)?;
+        let norm = Norm { given: &self.given };
+        let json: Value = serde_json::from_str(&self.ours(&json.to_string())).map_err(|error| error.to_string())?;
+        difference("", &norm.json(&ours), &norm.json(&json)).map_or(Ok(()), Err)
+    }
+
+    /// Takes down what the two sides call the same thing; a digest stands for one state of one configuration.
+    fn learn(&mut self, ours: &Value, recorded: &Value) -> Result<(), String> {
+        let text = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        for pointer in ["/data", "/data/upid"] {
+            if let (Some(ours), Some(recorded)) = (text(ours, pointer), text(recorded, pointer))
+                && recorded.starts_with("UPID:")
+            {
+                self.names.insert(recorded, ours);
+            }
+        }
+        if let (Some(ours), Some(recorded)) = (text(ours, "/data/digest"), text(recorded, "/data/digest")) {
+            if recorded.len() != 40 || ours.len() != 40 {
+                return Err(format!("digest {ours}"));
+            }
+            match self.names.get(&recorded) {
+                Some(known) if *known != ours => return Err("the digest changed without a change".into()),
+                None if self.names.values().any(|known| *known == ours) => {
+                    return Err("the digest stayed though there was a change".into());
+                }
+                _ => {}
+            }
+            self.names.insert(recorded, ours);
+        }
+        Ok(())
+    }
+
+    /// Compares the task that the answer started, when the recording waited for it.
+    async fn task(&mut self, name: &str, step: &Value, answer: &Answer) -> Result<(), String> {
+        if let Some(shutdown) = step.get("task_of_shutdown") {
+            self.finished(shutdown).await?;
+        }
+        let Some(task) = step.get("task") else { return Ok(()) };
+        let recorded = task["upid"].as_str().unwrap_or_default();
+        if !self.names.contains_key(recorded) {
+            let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            if let Some(upid) = body["data"].as_str() {
+                self.names.insert(recorded.to_owned(), upid.to_owned());
+            }
+        }
+        if self.scenario["name"] == "lock file held by another process" && name == "start" {
+            self.give_back(recorded).await;
+        }
+        if self.scenario["name"] == "killed worker" && name.starts_with("shutdown") {
+            let upid = self.names.get(recorded).cloned().unwrap_or_default();
+            let mut world = self.shared.lock();
+            let release = world.pve.release;
+            world.pve.tasks.kill(&upid, release, 1_795_245_000);
+        }
+        self.finished(task).await
+    }
+
+    /// The other process gives the lock back once the task waits for it.
+    async fn give_back(&self, recorded: &str) {
+        let upid = self.names.get(recorded).cloned().unwrap_or_default();
+        let waits = || self.shared.lock().pve.tasks.get(&upid).is_some_and(|task| !task.log.is_empty());
+        work::until(&self.shared, Duration::from_secs(5), waits).await;
+        for vm in self.shared.lock().pve.vms.values_mut() {
+            vm.holder = None;
+        }
+    }
+
+    async fn finished(&self, task: &Value) -> Result<(), String> {
+        let upid = self.names.get(task["upid"].as_str().unwrap_or_default()).cloned().unwrap_or_default();
+        let ended = || self.shared.lock().pve.tasks.get(&upid).is_none_or(|task| task.end.is_some());
+        if !work::until(&self.shared, Duration::from_secs(15), ended).await {
+            return Err(format!("task {upid} does not end"));
+        }
+        let world = self.shared.lock();
+        let ours = world.pve.tasks.get(&upid).ok_or_else(|| format!("no task {upid}"))?;
+        let norm = Norm { given: &self.given };
+        let exit = self.ours(task["final_status"]["exitstatus"].as_str().unwrap_or_default());
+        let status = ours.end.as_ref().map(|(_, status)| status.clone()).unwrap_or_default();
+        if norm.text(&status) != norm.text(&exit) {
+            return Err(format!("task ended '{status}', recorded '{exit}'"));
+        }
+        let lines: Vec<String> = task["log"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(|line| self.ours(line))
+            .collect();
+        // What `GET log` shows of an empty one.
+        let shown = if ours.log.is_empty() { vec!["no content".to_owned()] } else { ours.log.clone() };
+        let (log, recorded) = (norm.log(&shown), norm.log(&lines));
+        if log == recorded { Ok(()) } else { Err(format!("log {log:?}, recorded {recorded:?}")) }
+    }
+
+    /// Waits until no task runs.
+    async fn settle(&self) {
+        let quiet = || self.shared.lock().pve.tasks.all.iter().all(|task| task.end.is_some());
+        work::until(&self.shared, Duration::from_secs(15), quiet).await;
+    }
+
+    /// Two equal requests at the same moment: their tasks are compared as a set.
+    async fn twice(&mut self, steps: &[Value]) -> Result<(), String> {
+        let (before, pair) = steps.split_at(steps.len() - 2);
+        for step in before {
+            self.step(step["name"].as_str().unwrap_or_default(), step).await?;
+        }
+        for step in pair {
+            let request = self.request(step, None);
+            let answer = Connection::open(self.address, &self.ca).await.exchange(&request).await;
+            self.compare(&answer.ok_or("closed without an answer")?, &step["response"])?;
+        }
+        self.settle().await;
+        let world = self.shared.lock();
+        let norm = Norm { given: &self.given };
+        let started = world.pve.tasks.all.iter().rev().take(2);
+        let mut ours: Vec<Vec<String>> = started.map(|task| norm.log(&task.log)).collect();
+        let lines = |step: &Value| {
+            step["task"]["log"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let mut recorded: Vec<Vec<String>> = pair.iter().map(|step| norm.log(&lines(step))).collect();
+        ours.sort();
+        recorded.sort();
+        if ours == recorded { Ok(()) } else { Err(format!("logs {ours:?}, recorded {recorded:?}")) }
+    }
+
+    /// Equal requests at the same moment: the answers are compared as a set, as which of them wins is not defined.
+    async fn race(&mut self, steps: &[Value]) -> Result<(), String> {
+        let (equal, rest): (Vec<&Value>, Vec<&Value>) =
+            steps.iter().partition(|step| step["request"]["method"] == "POST");
+        let mut sent = Vec::new();
+        for step in &equal {
+            let request = self.request(step, None);
+            let (address, ca) = (self.address, self.ca.clone());
+            sent.push(async move { Connection::open(address, &ca).await.exchange(&request).await });
+        }
+        let answers = futures_util::future::join_all(sent).await;
+        let mut ours: Vec<String> =
+            answers.iter().flatten().map(|answer| format!("{} {}", answer.status, answer.reason)).collect();
+        let recorded = equal.iter().map(|step| &step["response"]);
+        let mut recorded: Vec<String> = recorded
+            .map(|answer| format!("{} {}", answer["status"], answer["reason"].as_str().unwrap_or_default()))
+            .collect();
+        ours.sort();
+        recorded.sort();
+        if ours != recorded {
+            return Err(format!("{ours:?}, recorded {recorded:?}"));
+        }
+        self.settle().await;
+        for step in rest {
+            let mut connection = Connection::open(self.address, &self.ca).await;
+            let answer = connection.exchange(&self.request(step, None)).await.ok_or("closed without an answer")?;
+            // The name tells who won.
+            let mut recorded = step["response"].clone();
+            let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            recorded["body"]["json"]["data"]["name"] = body["data"]["name"].clone();
+            self.compare(&answer, &recorded)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a form encoder leaves as it is.
+const FORM: percent_encoding::AsciiSet =
+    percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');

@@ -1,0 +1,3 @@
+//! One test binary, so that the crate is linked once.
+
+mod layers;
