@@ -159,7 +159,7 @@ async fn five_machines_behind_a_shared_address_become_healthy() {
     while let Some(progress) = stream.message().await.expect("the cluster is healthy") {
         last = progress.message;
     }
-    assert_eq!(last, "waiting for all k8s nodes to report ready: OK");
+    assert_eq!(last, "waiting for all k8s nodes to report schedulable: OK");
     let unset = ClusterServiceClient::new(client.channel()).health_check(HealthCheckRequest::default()).await;
     let mut stream = unset.unwrap().into_inner();
     stream.message().await.unwrap();
@@ -180,6 +180,30 @@ async fn the_realistic_clock_takes_time_and_comes_to_the_same_end() {
     let client = Client::mutual(&lab, ip.into(), &admin).await;
     client.machine().bootstrap(BootstrapRequest::default()).await.expect("it is time");
     lab.running(101).await;
+}
+
+#[tokio::test]
+async fn a_second_apply_without_a_certificate_is_not_authorized() {
+    // So slow that the old listener lingers for as long as a test may need.
+    let lab = on(Clock::Realistic { speed: 0.1 }).await;
+    let cluster = Cluster::new("v1.13.0", "1.13");
+    lab.power_on(101, &cluster.version);
+    {
+        // Nobody waits for a boot at this pace: the first look starts its clock, the second finds it done.
+        let mut world = lab.shared().lock();
+        world.advance();
+        let World { fleet, factory, .. } = &mut *world;
+        fleet.advance(Duration::from_secs(3600), factory);
+    }
+    lab.shared().wake();
+    let lease = lab.address(101).await;
+    let client = Client::insecure(&lab, lease).await;
+    let ip = Ipv4Addr::new(10, 83, 0, 5);
+    let config = cluster.config(&lab, 101, Role::ControlPlane, ip);
+    client.apply(config.clone(), AUTO).await.expect("the configuration is good");
+    let client = Client::insecure(&lab, ip.into()).await;
+    let refused = client.apply(config, AUTO).await.expect_err("once");
+    assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "not authorized"));
 }
 
 #[tokio::test]
