@@ -6,6 +6,8 @@
 mod connect;
 mod create;
 mod destroy;
+mod discover;
+mod doctor;
 mod failure;
 mod lab;
 mod plan;
@@ -75,6 +77,10 @@ enum Command {
     Plan(plan::Args),
     /// Machines, addresses and health gates
     Status(status::Args),
+    /// Everything that can be known before a VM exists
+    Doctor(doctor::Args),
+    /// The machines that answer on the profile's network
+    Discover(discover::Args),
     /// The Proxmox API token: keep it in the keyring, try it
     #[command(subcommand)]
     Token(token::Command),
@@ -134,6 +140,8 @@ async fn dispatch(cli: Cli, log: LogWriter) -> Result<(), Failure> {
         Command::Destroy(args) => Box::pin(destroy::run(&global, args, &log)).await,
         Command::Plan(args) => plan::run(&global, args).await,
         Command::Status(args) => status::run(&global, args).await,
+        Command::Doctor(args) => doctor::run(&global, args).await,
+        Command::Discover(args) => discover::run(&global, args).await,
         Command::Token(command) => token::run(&global, command).await,
         Command::Profile(command) => profile::run(&global, command),
         Command::Schematic(command) => schematic::run(&global, command),
