@@ -1,7 +1,7 @@
 //! What a machine answers on port 50000.
 //!
 //! [`Face`] is one boot of one machine. Every method goes through
-//! [`Face::call`]: the script of faults, the caller's rights, then one look at
+//! `Face::call`: the script of faults, the caller's rights, then one look at
 //! (or change of) the world under its lock. The generated traits are
 //! implemented in `services`, one line a method; what a method does is in the
 //! file of its subject.
