@@ -82,15 +82,16 @@ impl Face {
             Some(Effect::Delay { millis }) => pause(Duration::from_millis(*millis)).await,
             Some(Effect::Silent) => return std::future::pending().await,
         }
-        let result = {
+        let (result, moved) = {
             let mut world = self.shared.lock();
             self.authorise(&world, method, &peer)?;
             let result = act(self, &mut world, &message, &peer);
             // What the call set off and takes no time is done before the caller hears of it.
-            world.advance();
-            result
+            (result, world.advance())
         };
-        self.shared.wake();
+        if moved || rights::changes(method) {
+            self.shared.wake();
+        }
         match effect {
             Some(Effect::ActThenFail { code, text }) => Err(Status::new(Code::from(i32::from(code)), text)),
             Some(Effect::LoseReply) => peer.hang_up().await,

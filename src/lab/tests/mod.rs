@@ -21,7 +21,11 @@ use crate::machineconfig::{Bundle, Contract, Documents, Input, Minor, apply, gen
 const VANILLA: &str = "376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba";
 
 async fn lab() -> Lab {
-    let mut site = Site { clock: Clock::Instant, ..Site::default() };
+    on(Clock::Instant).await
+}
+
+async fn on(clock: Clock) -> Lab {
+    let mut site = Site { clock, ..Site::default() };
     site.network.reserved = (2..20).chain([100]).map(|host| Ipv4Addr::new(10, 83, 0, host)).collect();
     Lab::start(LabOptions { site, port: 0 }).await.expect("the lab starts")
 }
