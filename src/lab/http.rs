@@ -103,7 +103,11 @@ where
             tokio::select! {
                 accepted = listener.accept() => {
                     // An accept error is about one connection (or about too many): the next may do.
-                    let Ok((stream, address)) = accepted else { tokio::task::yield_now().await; continue };
+                    let Ok((stream, address)) = accepted else {
+                        #[expect(clippy::disallowed_methods, reason = "nothing tells when there are sockets again")]
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    };
                     connections.spawn(connection(stream, address, acceptor.clone(), limits, handler.clone()));
                 }
                 Some(_) = connections.join_next() => {}

@@ -91,8 +91,8 @@ impl Tasks {
         }
     }
 
-    /// The worker is killed from outside, as when its node loses power: it leaves no last line, and whatever it held
-    /// or had half made stays as it is.
+    /// The worker is killed from outside: it leaves no last line, and whatever it had half made stays as it is. Its
+    /// lock file is free again.
     pub fn kill(&mut self, upid: &str, release: Release, now: i64) {
         let Some(task) = self.get_mut(upid).filter(|task| task.end.is_none()) else { return };
         let silent = task.log.is_empty() && !release.nine();

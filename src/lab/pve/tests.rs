@@ -114,7 +114,7 @@ async fn faults_act_refuse_and_lose_as_they_say() {
 
 #[tokio::test]
 async fn a_creation_takes_its_time_and_holds_its_id_meanwhile() {
-    let lab = lab(|site| site.clock = Clock::Realistic { speed: 10.0 }).await;
+    let lab = lab(|site| site.clock = Clock::Realistic { speed: 2.0 }).await;
     let disk = [("vmid", "100"), ("name", "a"), ("scsi0", "local-lvm:8")];
     let upid = lab.data("POST", "/nodes/lab1/qemu", &disk).await;
     let held = lab.data("GET", "/nodes/lab1/qemu/100/config", &[]).await;

@@ -115,7 +115,7 @@ pub(super) fn world(major: u8, fixture: &Value, scenario: &Value) -> Shared {
         || name.contains("create task runs")
         || name.contains("chain without")
     {
-        site.clock = Clock::Realistic { speed: 10.0 };
+        site.clock = Clock::Realistic { speed: 2.0 };
     }
     let shared = Shared::new(site);
     {
