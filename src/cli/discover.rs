@@ -55,6 +55,6 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         let mac = row["macs"][0].as_str().unwrap_or("-").to_owned();
         table.add_row([cell("address"), cell("machine"), cell("uuid"), mac, cell("showed")]);
     }
-    print(&format!("{} machines answer on {}\n{}", rows.len(), profile.network.cidr, table.trim_fmt()));
+    print(&format!("{} addresses answer on {}\n{}", rows.len(), profile.network.cidr, table.trim_fmt()));
     Ok(())
 }
