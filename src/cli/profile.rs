@@ -18,6 +18,7 @@ pub(super) fn run(global: &Global, command: Command) -> Result<(), Failure> {
     match command {
         Command::Check { profile } => {
             let profile = crate::profile::load(&profile, &super::profile_dirs())?;
+            super::connect::patches(&profile)?;
             profile.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
             if global.is_json() {
                 let machines: Vec<&str> = profile.machines.iter().map(|machine| machine.name.as_str()).collect();
