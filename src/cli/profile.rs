@@ -32,7 +32,9 @@ pub(super) fn run(global: &Global, command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Schema => {
-            print(&serde_json::to_string_pretty(&crate::profile::schema()).expect("a schema is plain data"));
+            let schema = crate::profile::schema();
+            let pretty = if global.is_json() { serde_json::to_string } else { serde_json::to_string_pretty };
+            print(&pretty(&schema).expect("a schema is plain data"));
             Ok(())
         }
     }

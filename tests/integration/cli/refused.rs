@@ -65,7 +65,7 @@ fn what_the_profile_alone_shows() {
             usage(&[("schematics/lab.yaml", "schematics/lap.yaml")], &["talos.factory.schematic", "lap.yaml"]),
             usage(&[("  vip:", "  patches: { all: [nowhere.yaml] }\n  vip:")], &["talos.patches.all[0]", "nowhere.yaml"]),
             usage(&[("cni: flannel", "cni: calico")], &["network.cni", "calico", "flannel", "none"]),
-            usage(&[("memory: 4Gi", "memory: 4Gb")], &["nodes.memory", "4Gb"]),
+            usage(&[("memory: 4Gi", "memory: 4Gx")], &["nodes.memory", "4Gx"]),
         ],
     );
     assert_eq!(desk.world()["calls"], asked, "a profile that is wrong in itself costs the site no question");

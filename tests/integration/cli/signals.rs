@@ -141,6 +141,7 @@ fn what_cannot_be_removed_is_named() {
     desk.faults(&script);
     let failed = desk.ends(5, &[&CREATE[..], &["human"]].concat());
     failed.tells(&["the node is tired", "left: create_vm/lab-wk-1", "VM 101", "the disk is nailed down", "try again with: pvetalos destroy"]);
+    failed.tells(&["left: fetch_image/lab1", "VM 101 is still there and uses it"]);
     assert_eq!(desk.holdings().0, [101], "the other one is gone all the same");
     let still = desk.ends(5, &["destroy", "--profile", "small", "--yes"]);
     still.tells(&["cluster small is not gone", "create_vm/lab-wk-1", "VM 101", "the disk is nailed down"]);
