@@ -6,6 +6,8 @@
 mod connect;
 mod create;
 mod destroy;
+mod discover;
+mod doctor;
 mod failure;
 mod lab;
 mod plan;
@@ -75,6 +77,10 @@ enum Command {
     Plan(plan::Args),
     /// Machines, addresses and health gates
     Status(status::Args),
+    /// Everything that can be known before a VM exists
+    Doctor(doctor::Args),
+    /// The machines that answer on the profile's network
+    Discover(discover::Args),
     /// The Proxmox API token: keep it in the keyring, try it
     #[command(subcommand)]
     Token(token::Command),
@@ -117,8 +123,7 @@ pub fn main() -> ExitCode {
     let output = cli.global.output;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {
-        // Boxed: the future of a whole run is larger than a stack frame should be.
-        Ok(runtime) => runtime.block_on(Box::pin(dispatch(cli, log))),
+        Ok(runtime) => runtime.block_on(dispatch(cli, log)),
         Err(error) => Err(Failure::of(Code::Defect, &error)),
     };
     match result {
@@ -127,13 +132,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The two long ones are boxed: the future of a whole run is larger than a stack frame should be.
 async fn dispatch(cli: Cli, log: LogWriter) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
-        Command::Create(args) => create::run(&global, args, &log).await,
-        Command::Destroy(args) => destroy::run(&global, args, &log).await,
+        Command::Create(args) => Box::pin(create::run(&global, args, &log)).await,
+        Command::Destroy(args) => Box::pin(destroy::run(&global, args, &log)).await,
         Command::Plan(args) => plan::run(&global, args).await,
         Command::Status(args) => status::run(&global, args).await,
+        Command::Doctor(args) => doctor::run(&global, args).await,
+        Command::Discover(args) => discover::run(&global, args).await,
         Command::Token(command) => token::run(&global, command).await,
         Command::Profile(command) => profile::run(&global, command),
         Command::Schematic(command) => schematic::run(&global, command),
