@@ -216,7 +216,7 @@ async fn real_site(profile: &Profile) -> Result<Options, Failure> {
 }
 
 /// Every machine's patches, loaded for the Talos that will read them.
-fn patches(profile: &Profile) -> Result<BTreeMap<String, Vec<Patch>>, Failure> {
+pub(super) fn patches(profile: &Profile) -> Result<BTreeMap<String, Vec<Patch>>, Failure> {
     let minor = Minor::parse(&profile.talos.version).map_err(|error| Failure::of(Code::Usage, &error))?;
     let mut all = BTreeMap::new();
     for machine in &profile.machines {
