@@ -31,7 +31,7 @@ pub use bundle::{Bundle, BundleError};
 pub use contract::{BadVersion, Contract};
 pub use decode::{DecodeError, Fault};
 pub use documents::{Document, Documents};
-pub use generate::{GenerateError, Input, generate};
+pub use generate::{GenerateError, Input, check_endpoint, generate};
 pub use minor::Minor;
 pub use patch::{Patch, PatchError, PatchSource, apply};
 pub use pki::{Pair, PkiError};

@@ -1,3 +1,4 @@
 //! One test binary, so that the crate is linked once.
 
+mod config;
 mod layers;
