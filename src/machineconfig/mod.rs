@@ -8,6 +8,7 @@
 //! each field's type. [`Contract`] says what is generated, [`Minor`] how a running Talos treats it; both are one row
 //! per version, and code asks a field of a row.
 
+pub mod advice;
 mod bundle;
 mod contract;
 mod decode;
@@ -21,6 +22,7 @@ mod minor;
 pub mod overlay;
 pub mod patch;
 mod pki;
+pub mod rewrite;
 mod schema;
 pub mod talosconfig;
 mod validate;
