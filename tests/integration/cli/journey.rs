@@ -93,7 +93,8 @@ fn two_clusters_are_told_apart() {
     let desk = Desk::new();
     desk.lab(&site::small(""));
     desk.profile("one", &[("lab-", "one-")]);
-    let other = [("lab-", "two-"), ("10.83.0.100", "10.83.0.60"), ("10.83.0.101", "10.83.0.61"), ("10.83.0.111", "10.83.0.71")];
+    let other =
+        [("lab-", "two-"), ("10.83.0.100", "10.83.0.60"), ("10.83.0.101", "10.83.0.61"), ("10.83.0.111", "10.83.0.71")];
     desk.profile("two", &other);
     desk.ends(0, &["create", "--profile", "one", "--yes"]);
     desk.ends(0, &["create", "--profile", "two", "--yes"]);

@@ -25,7 +25,9 @@ fn json_is_all_that_stdout_shows_when_it_was_asked_for() {
     assert_eq!(one(&["profile", "check", "--profile", "small"])["machines"][1], "lab-wk-1");
     assert!(one(&["profile", "schema"])["properties"]["proxmox"].is_object());
     assert_eq!(one(&["schematic", "id", "--profile", "matherlynet"])["id"], MATHERLYNET);
-    assert!(one(&["schematic", "show", "--profile", "lab"])["schematic"].as_str().is_some_and(|text| text.contains('\n')));
+    assert!(
+        one(&["schematic", "show", "--profile", "lab"])["schematic"].as_str().is_some_and(|text| text.contains('\n'))
+    );
     assert!(one(&["schematic", "url", "--profile", "lab"])["installer"].is_string());
     assert!(one(&["token", "check", "--profile", "small"])["privileges"]["/vms"].is_array());
     assert!(one(&["plan", "--profile", "small"])["outline"]["image"].is_string());
@@ -129,7 +131,9 @@ fn the_schema_the_schematic_and_the_plan_of_the_example() {
         });
         assert!(stands, "{name} {value} is not in the plan:\n{plan}");
     }
-    for call in ["POST /nodes/vs01/qemu", "POST /nodes/vs01/storage/local/download-url", "Bootstrap", "ApplyConfiguration"] {
+    for call in
+        ["POST /nodes/vs01/qemu", "POST /nodes/vs01/storage/local/download-url", "Bootstrap", "ApplyConfiguration"]
+    {
         assert!(plan.contains(call), "{call} is not in the plan:\n{plan}");
     }
     assert_eq!(desk.ends(0, &["lab", "status", "--output", "json"]).json()["running"], false, "a plan leaves no lab");
@@ -139,11 +143,8 @@ fn the_schema_the_schematic_and_the_plan_of_the_example() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let desk = Desk::new();
-    let mut child = desk
-        .command(&["profile", "schema"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
+    let mut child =
+        desk.command(&["profile", "schema"]).stdout(std::process::Stdio::piped()).spawn().expect("the binary starts");
     drop(child.stdout.take());
     assert!(child.wait().expect("it ends").success());
 }

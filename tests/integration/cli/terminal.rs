@@ -120,7 +120,9 @@ fn ctrl_c_takes_everything_away_and_leaves_the_lab_alone() {
 #[test]
 fn ctrl_c_at_a_question_leaves_the_terminal_as_it_was() {
     let Some(desk) = desk() else { return };
-    for (command, question) in [("create --profile small", "Create cluster small?"), ("token set --entry x", "Token id")] {
+    for (command, question) in
+        [("create --profile small", "Create cluster small?"), ("token set --entry x", "Token id")]
+    {
         let mut screen = Screen::of(&desk, command);
         screen.shows(question);
         screen.types("\u{3}");
