@@ -112,7 +112,7 @@ impl Connection {
             finder: Finder::new(self.reach, profile.network.cidr, method),
             reach: self.reach,
             turns: Turns::default(),
-            vault: Vault::new(vault(profile, state_dir)),
+            vault: Vault::new(self.vault(profile, state_dir)),
             mark,
             deadlines: Deadlines {
                 task: deadlines.task,
@@ -161,15 +161,26 @@ pub(super) fn provider(reference: &SecretRef) -> Provider {
     }
 }
 
-/// Where the secrets bundle is kept: as the profile says, else in the same kind of store as the token, else in a file.
-pub(super) fn vault(profile: &Profile, state_dir: &Path) -> Provider {
+impl Connection {
+    /// Where the secrets bundle is kept. A rehearsal on the lab must not touch the real cluster's.
+    pub(super) fn vault(&self, profile: &Profile, state_dir: &Path) -> Provider {
+        if self.origin.lab { bundle_file(profile, state_dir) } else { vault(profile, state_dir) }
+    }
+}
+
+fn bundle_file(profile: &Profile, state_dir: &Path) -> Provider {
+    Provider::File { path: crate::engine::Journal::directory(state_dir, &profile.name).join("secrets.yaml") }
+}
+
+/// As the profile says, else in the same kind of store as the token, else in a file.
+fn vault(profile: &Profile, state_dir: &Path) -> Provider {
     let entry = || format!("{}/talos/secrets", profile.name);
     match (&profile.talos.secrets, &profile.proxmox.token) {
         (Some(reference), _) => provider(reference),
         (None, Some(SecretRef::Pass(_))) => Provider::Pass { entry: entry() },
         (None, Some(SecretRef::Keyring(_))) => Provider::Keyring { entry: entry() },
         (None, Some(SecretRef::Env(_) | SecretRef::File(_) | SecretRef::Command(_)) | None) => {
-            Provider::File { path: crate::engine::Journal::directory(state_dir, &profile.name).join("secrets.yaml") }
+            bundle_file(profile, state_dir)
         }
     }
 }
@@ -205,7 +216,7 @@ async fn real_site(profile: &Profile) -> Result<Options, Failure> {
 }
 
 /// Every machine's patches, loaded for the Talos that will read them.
-fn patches(profile: &Profile) -> Result<BTreeMap<String, Vec<Patch>>, Failure> {
+pub(super) fn patches(profile: &Profile) -> Result<BTreeMap<String, Vec<Patch>>, Failure> {
     let minor = Minor::parse(&profile.talos.version).map_err(|error| Failure::of(Code::Usage, &error))?;
     let mut all = BTreeMap::new();
     for machine in &profile.machines {

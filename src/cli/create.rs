@@ -12,7 +12,7 @@ use super::{Global, print, prompt, say};
 use crate::engine::{End, Engine, Journal, Leftover};
 use crate::event::Event;
 use crate::plan::{self, Plan};
-use crate::profile::Profile;
+use crate::profile::{Endpoints, Profile};
 use crate::report::{LogWriter, Reporter, Summary};
 use crate::steps::Toolbox;
 
@@ -39,7 +39,13 @@ pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<
     if args.dry_run {
         return super::plan::run(global, super::plan::Args { target: args.target }).await;
     }
+    let on_lab = args.target.lab || profile.proxmox.endpoints == Endpoints::Lab;
     let open = match Journal::open(&state_dir, &profile.name)? {
+        // The world of a lab ends with its process, and so does what the journal tells of it.
+        Some(open) if on_lab && super::lab::is_absent(global).await => {
+            super::destroy::forget(&profile, &open, &state_dir)?;
+            None
+        }
         Some((journal, _)) if journal.state().committed => {
             announce_running(global, &profile);
             return Ok(());

@@ -45,14 +45,16 @@ pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<
     }
     let open = Journal::open(&state_dir, &name)?;
     let when_absent = if open.is_some() { WhenAbsent::Fail } else { WhenAbsent::Embed };
-    let connection = match Connection::open(global, &profile, target.lab, when_absent).await {
-        Ok(connection) => connection,
-        // A lab's world ends with its process: what the journal tells of is gone.
-        Err(_) if open.is_some() && lost_lab(global, &profile, &target).await => {
-            return forget(global, &profile, open.as_ref(), &state_dir, &args.files);
+    if let Some(open) = &open
+        && lost_lab(global, &profile, &target).await
+    {
+        forget(&profile, open, &state_dir)?;
+        if global.is_json() {
+            print(&serde_json::json!({ "cluster": name, "state": "destroyed" }).to_string());
         }
-        Err(failure) => return Err(failure),
-    };
+        return Ok(());
+    }
+    let connection = Connection::open(global, &profile, target.lab, when_absent).await?;
     let mut signals = Signals::new()?;
     let work = take_away(global, &profile, &connection, open, &args.files, log);
     tokio::select! {
@@ -221,26 +223,13 @@ async fn lost_lab(global: &Global, profile: &Profile, target: &Target) -> bool {
 }
 
 /// Nothing is left of a lab that ended but what is in our own files.
-fn forget(
-    global: &Global,
-    profile: &Profile,
-    open: Option<&(Journal, Plan)>,
-    state_dir: &Path,
-    files: &Files,
-) -> Result<(), Failure> {
-    let access = open.and_then(|(journal, _)| journal.state().inventory.access.clone());
-    let (kubeconfig, talosconfig) = match access {
-        Some((_, kubeconfig, talosconfig)) => (kubeconfig, talosconfig),
-        None => (files.kubeconfig.clone(), files.talosconfig.clone()),
-    };
-    crate::steps::remove_contexts(&profile.name, kubeconfig.as_deref(), talosconfig.as_deref())
-        .map_err(|error| Failure::of(Code::Left, &error))?;
+pub(super) fn forget(profile: &Profile, open: &(Journal, Plan), state_dir: &Path) -> Result<(), Failure> {
+    if let Some((_, kubeconfig, talosconfig)) = &open.0.state().inventory.access {
+        crate::steps::remove_contexts(&profile.name, kubeconfig.as_deref(), talosconfig.as_deref())
+            .map_err(|error| Failure::of(Code::Left, &error))?;
+    }
     std::fs::remove_dir_all(Journal::directory(state_dir, &profile.name))
         .map_err(|error| Failure::of(Code::Left, &error))?;
-    if global.is_json() {
-        print(&serde_json::json!({ "cluster": profile.name, "state": "destroyed" }).to_string());
-    } else {
-        say(&format!("the lab that held cluster {} is not running, so nothing of it is left", profile.name));
-    }
+    say(&format!("the lab that held cluster {} is not running any more, so nothing of it is left", profile.name));
     Ok(())
 }

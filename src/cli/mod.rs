@@ -3,9 +3,12 @@
 //! Stdout is the result, stderr the conversation. No prompt blocks when stdin is
 //! no terminal.
 
+mod config;
 mod connect;
 mod create;
 mod destroy;
+mod discover;
+mod doctor;
 mod failure;
 mod lab;
 mod plan;
@@ -75,6 +78,10 @@ enum Command {
     Plan(plan::Args),
     /// Machines, addresses and health gates
     Status(status::Args),
+    /// Everything that can be known before a VM exists
+    Doctor(doctor::Args),
+    /// The machines that answer on the profile's network
+    Discover(discover::Args),
     /// The Proxmox API token: keep it in the keyring, try it
     #[command(subcommand)]
     Token(token::Command),
@@ -84,6 +91,9 @@ enum Command {
     /// The schematic's id, canonical text and references
     #[command(subcommand)]
     Schematic(schematic::Command),
+    /// Talos machine configurations by themselves: no profile, no network
+    #[command(subcommand)]
+    Config(config::Command),
     /// The simulated site
     #[command(subcommand)]
     Lab(lab::Command),
@@ -95,7 +105,7 @@ enum Command {
 
 /// Parses the command line, runs the command, prints the failure.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(config::talosctl_spelling(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are results; clap knows where each goes.
@@ -117,8 +127,7 @@ pub fn main() -> ExitCode {
     let output = cli.global.output;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {
-        // Boxed: the future of a whole run is larger than a stack frame should be.
-        Ok(runtime) => runtime.block_on(Box::pin(dispatch(cli, log))),
+        Ok(runtime) => runtime.block_on(dispatch(cli, log)),
         Err(error) => Err(Failure::of(Code::Defect, &error)),
     };
     match result {
@@ -127,16 +136,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The two long ones are boxed: the future of a whole run is larger than a stack frame should be.
 async fn dispatch(cli: Cli, log: LogWriter) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
-        Command::Create(args) => create::run(&global, args, &log).await,
-        Command::Destroy(args) => destroy::run(&global, args, &log).await,
+        Command::Create(args) => Box::pin(create::run(&global, args, &log)).await,
+        Command::Destroy(args) => Box::pin(destroy::run(&global, args, &log)).await,
         Command::Plan(args) => plan::run(&global, args).await,
         Command::Status(args) => status::run(&global, args).await,
+        Command::Doctor(args) => doctor::run(&global, args).await,
+        Command::Discover(args) => discover::run(&global, args).await,
         Command::Token(command) => token::run(&global, command).await,
         Command::Profile(command) => profile::run(&global, command),
         Command::Schematic(command) => schematic::run(&global, command),
+        Command::Config(command) => config::run(&global, command),
         Command::Lab(command) => lab::run(&global, command).await,
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -222,7 +235,7 @@ fn say(text: &str) {
 }
 
 fn complain(failure: &Failure, output: Output) -> ExitCode {
-    if output == Output::Json {
+    if output == Output::Json && !failure.told {
         let failure = serde_json::json!({
             "failure": { "code": failure.code as u8, "message": failure.message, "hints": failure.hints }
         });

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::connect::{Connection, Files, Target, vault};
+use super::connect::{Connection, Files, Target};
 use super::failure::{Code, Failure};
 use super::lab::WhenAbsent;
 use super::{Global, print};
@@ -55,7 +55,7 @@ pub(super) async fn drafted(
     let reading =
         async { survey(profile, &connection.pve, &connection.factory, &connection.reach).await.map_err(Failure::from) };
     let (site, ()) = futures_util::try_join!(reading, preparing)?;
-    let secrets = vault(profile, &state_dir).reference();
+    let secrets = connection.vault(profile, &state_dir).reference();
     let plan = draft(profile, &site, &connection.factory, connection.pve.quirks(), &secrets, connection.origin.clone());
     let mut plan = plan.map_err(|problems| refused(profile, &problems))?;
     let tried = try_out(&plan, &tools).await.map_err(|error| Failure::of(Code::Refused, &error))?;

@@ -18,6 +18,7 @@ pub(super) fn run(global: &Global, command: Command) -> Result<(), Failure> {
     match command {
         Command::Check { profile } => {
             let profile = crate::profile::load(&profile, &super::profile_dirs())?;
+            super::connect::patches(&profile)?;
             profile.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
             if global.is_json() {
                 let machines: Vec<&str> = profile.machines.iter().map(|machine| machine.name.as_str()).collect();
@@ -31,7 +32,9 @@ pub(super) fn run(global: &Global, command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Schema => {
-            print(&serde_json::to_string_pretty(&crate::profile::schema()).expect("a schema is plain data"));
+            let schema = crate::profile::schema();
+            let pretty = if global.is_json() { serde_json::to_string } else { serde_json::to_string_pretty };
+            print(&pretty(&schema).expect("a schema is plain data"));
             Ok(())
         }
     }

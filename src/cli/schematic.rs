@@ -1,5 +1,7 @@
 //! `pvetalos schematic`: what the factory would call it, without asking the factory.
 
+use serde_json::json;
+
 use super::failure::{Code, Failure};
 use super::{Global, print};
 use crate::factory::{Asset, Schematic, registry};
@@ -25,12 +27,15 @@ pub(super) struct Args {
     file: Option<std::path::PathBuf>,
 }
 
-pub(super) fn run(_: &Global, command: Command) -> Result<(), Failure> {
+pub(super) fn run(global: &Global, command: Command) -> Result<(), Failure> {
+    let show = |json: serde_json::Value, human: &str| {
+        if global.is_json() { print(&json.to_string()) } else { print(human) }
+    };
     match command {
-        Command::Id(args) => args.id().map(|id| print(&id)),
+        Command::Id(args) => args.id().map(|id| show(json!({ "id": id }), &id)),
         Command::Show(args) => {
             let text = args.schematic()?.ok_or_else(|| usage("the profile names an id, not a schematic"))?.canonical();
-            text.map(|text| print(&text)).map_err(|error| Failure::of(Code::Usage, &error))
+            text.map(|text| show(json!({ "schematic": text }), &text)).map_err(|error| Failure::of(Code::Usage, &error))
         }
         Command::Url(args) => {
             let profile =
@@ -43,7 +48,8 @@ pub(super) fn run(_: &Global, command: Command) -> Result<(), Failure> {
                 secureboot: profile.talos.secureboot,
             };
             let url = &profile.talos.factory.url;
-            print(&format!("{}\n{}", asset.url(url), asset.installer(&registry(url))));
+            let (image, installer) = (asset.url(url), asset.installer(&registry(url)));
+            show(json!({ "image": image, "installer": installer }), &format!("{image}\n{installer}"));
             Ok(())
         }
     }

@@ -28,12 +28,12 @@ pub(super) enum Command {
 
 pub(super) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
     match command {
-        Command::Set { profile, entry } => set(profile, entry).await,
+        Command::Set { profile, entry } => set(global, profile, entry).await,
         Command::Check { profile } => check(global, &profile).await,
     }
 }
 
-async fn set(profile: Option<String>, entry: Option<String>) -> Result<(), Failure> {
+async fn set(global: &Global, profile: Option<String>, entry: Option<String>) -> Result<(), Failure> {
     let place = match (profile, entry) {
         (Some(name), _) => {
             let profile = crate::profile::load(&name, &super::profile_dirs())?;
@@ -48,7 +48,11 @@ async fn set(profile: Option<String>, entry: Option<String>) -> Result<(), Failu
     // First line the id, last line the secret: the form that `pass` users keep, whatever form was typed.
     let kept = Secret::new(format!("{}\n{}\n", token.id, token.secret.expose()));
     place.write(&kept).await.map_err(|error| Failure::of(Code::Refused, &error))?;
-    say(&format!("the token {} is kept in {}", token.id, place.reference()));
+    if global.is_json() {
+        print(&serde_json::json!({ "token": token.id, "kept": place.reference() }).to_string());
+    } else {
+        say(&format!("the token {} is kept in {}", token.id, place.reference()));
+    }
     Ok(())
 }
 

@@ -4,8 +4,8 @@
 //! ends what is not wished for any more. It sleeps until something changes or
 //! falls due, so a lab on the instant clock never sleeps at all.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,12 +31,25 @@ enum Open {
 }
 
 /// What names a socket: everything but the revision, which only changes its certificate.
-type Key = (std::net::Ipv4Addr, Port, u32, u64);
+type Key = (Ipv4Addr, Port, u32, u64);
+
+/// What a certificate is made for: all addresses of a machine show the same one.
+type Shown = (u32, u64, u64, Port);
+
+struct Driver {
+    shared: Shared,
+    reach: Reach,
+    open: BTreeMap<Key, Open>,
+    certificates: BTreeMap<Shown, Arc<ServerConfig>>,
+}
+
+/// How soon an address is tried again that somebody still holds.
+const HELD: Duration = Duration::from_millis(5);
 
 /// Runs until it is dropped.
 pub async fn run(shared: Shared, reach: Reach) {
     let mut changes = shared.subscribe();
-    let mut open: BTreeMap<Key, Open> = BTreeMap::new();
+    let mut driver = Driver { shared: shared.clone(), reach, open: BTreeMap::new(), certificates: BTreeMap::new() };
     loop {
         changes.borrow_and_update();
         let (moved, wishes, due) = {
@@ -45,11 +58,12 @@ pub async fn run(shared: Shared, reach: Reach) {
             let due = world.fleet.next_due().map(|due| due.saturating_sub(world.now()));
             (moved, world.fleet.listeners(), due)
         };
-        reconcile(&shared, reach, &mut open, &wishes).await;
+        let held = driver.reconcile(&wishes).await;
         if moved {
             // For those who wait for a machine. It wakes this loop once more, which then finds nothing.
             shared.wake();
         }
+        let due = if held { Some(due.map_or(HELD, |due| due.min(HELD))) } else { due };
         tokio::select! {
             woken = changes.changed() => {
                 if woken.is_err() {
@@ -70,69 +84,79 @@ async fn pause(due: Option<Duration>) {
     }
 }
 
-async fn reconcile(shared: &Shared, reach: Reach, open: &mut BTreeMap<Key, Open>, wishes: &[Listener]) {
-    let key = |wish: &Listener| (wish.ip, wish.port, wish.vmid, wish.boot);
-    let gone: Vec<Key> = open.keys().filter(|known| !wishes.iter().any(|wish| key(wish) == **known)).copied().collect();
-    for known in gone {
-        if let Some(Open::Talos(server, _)) = open.remove(&known) {
-            server.end();
+impl Driver {
+    /// Answers whether an address is still held by a socket that is about to go.
+    async fn reconcile(&mut self, wishes: &[Listener]) -> bool {
+        let key = |wish: &Listener| (wish.ip, wish.port, wish.vmid, wish.boot);
+        let wanted: BTreeSet<Key> = wishes.iter().map(key).collect();
+        let gone: Vec<Key> = self.open.keys().filter(|known| !wanted.contains(*known)).copied().collect();
+        for known in gone {
+            if let Some(Open::Talos(server, _)) = self.open.remove(&known) {
+                server.end();
+            }
         }
+        let shown: BTreeSet<Shown> = wishes.iter().map(shown).collect();
+        self.certificates.retain(|known, _| shown.contains(known));
+        let mut held = false;
+        for wish in wishes {
+            match self.open.get(&key(wish)) {
+                Some(Open::Talos(_, revision) | Open::Failed(revision)) if *revision == wish.revision => continue,
+                // Its certificate names everything that the machine may ever be called.
+                Some(Open::Kube(_)) => continue,
+                Some(Open::Talos(..) | Open::Failed(_)) | None => {}
+            }
+            let Some(config) = self.certificate(wish) else {
+                self.open.insert(key(wish), Open::Failed(wish.revision));
+                continue;
+            };
+            if let Some(Open::Talos(server, revision)) = self.open.get_mut(&key(wish)) {
+                server.show(config);
+                *revision = wish.revision;
+                continue;
+            }
+            let address = self.reach.socket(IpAddr::V4(wish.ip), wish.port.number());
+            // An address outside the site's network exists, and nobody reaches it.
+            let bound = if address.ip().is_loopback() { Some(TcpListener::bind(address).await) } else { None };
+            let opened = match bound {
+                Some(Ok(listener)) => self.start(listener, config, wish),
+                Some(Err(error)) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    held = true;
+                    continue;
+                }
+                Some(Err(_)) | None => Open::Failed(wish.revision),
+            };
+            self.open.insert(key(wish), opened);
+        }
+        held
     }
-    for wish in wishes {
-        let shown = match open.get(&key(wish)) {
-            Some(Open::Talos(_, revision) | Open::Failed(revision)) => Some(*revision),
-            // Its certificate names everything that the machine may ever be called.
-            Some(Open::Kube(_)) => continue,
-            None => None,
-        };
-        if shown == Some(wish.revision) {
-            continue;
+
+    fn start(&self, listener: TcpListener, config: Arc<ServerConfig>, wish: &Listener) -> Open {
+        let name = self.shared.lock().fleet.machine(wish.vmid).map(|machine| machine.hardware.name.clone());
+        let name = name.unwrap_or_default();
+        if wish.port == Port::Kubernetes {
+            return Open::Kube(kube::serve(&self.shared, listener, config, wish.vmid, name));
         }
-        let recipe = recipe(&shared.lock(), reach, wish);
-        let Some(Ok(config)) = recipe.map(Recipe::make) else {
-            open.insert(key(wish), Open::Failed(wish.revision));
-            continue;
-        };
-        if let Some(Open::Talos(server, revision)) = open.get_mut(&key(wish)) {
-            server.show(Arc::new(config));
-            *revision = wish.revision;
-            continue;
+        let shared = self.shared.clone();
+        let face = Face { shared, vmid: wish.vmid, boot: wish.boot, name, port: wish.port };
+        Open::Talos(Server::start(listener, config, face), wish.revision)
+    }
+
+    fn certificate(&mut self, wish: &Listener) -> Option<Arc<ServerConfig>> {
+        if let Some(known) = self.certificates.get(&shown(wish)) {
+            return Some(Arc::clone(known));
         }
-        let opened = match bind(reach, wish).await {
-            Some(listener) => start(shared, listener, config, wish),
-            None => Open::Failed(wish.revision),
-        };
-        open.insert(key(wish), opened);
+        let recipe = recipe(&self.shared.lock(), self.reach, wish)?;
+        let mut config = recipe.make().ok()?;
+        let protocol: &[u8] = if wish.port == Port::Kubernetes { b"http/1.1" } else { b"h2" };
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let config = Arc::new(config);
+        self.certificates.insert(shown(wish), Arc::clone(&config));
+        Some(config)
     }
 }
 
-fn start(shared: &Shared, listener: TcpListener, mut config: ServerConfig, wish: &Listener) -> Open {
-    let name = shared.lock().fleet.machine(wish.vmid).map(|machine| machine.hardware.name.clone());
-    let name = name.unwrap_or_default();
-    if wish.port == Port::Kubernetes {
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        return Open::Kube(kube::serve(shared, listener, Arc::new(config), wish.vmid, name));
-    }
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let face = Face { shared: shared.clone(), vmid: wish.vmid, boot: wish.boot, name, port: wish.port };
-    Open::Talos(Server::start(listener, Arc::new(config), face), wish.revision)
-}
-
-/// The socket. One that was just closed may need a moment to be free again.
-async fn bind(reach: Reach, wish: &Listener) -> Option<TcpListener> {
-    let address = reach.socket(IpAddr::V4(wish.ip), wish.port.number());
-    if !address.ip().is_loopback() {
-        // An address outside the site's network: it exists, and nobody reaches it.
-        return None;
-    }
-    for _ in 0..200 {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return Some(listener),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => pause(Some(Duration::from_millis(2))).await,
-            Err(_) => return None,
-        }
-    }
-    None
+fn shown(wish: &Listener) -> Shown {
+    (wish.vmid, wish.boot, wish.revision, wish.port)
 }
 
 /// What a socket's certificate is made from: taken from the world under its lock, made outside of it.

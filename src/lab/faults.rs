@@ -3,6 +3,8 @@
 //! Every face reports each call here before it acts, and obeys the answer. One
 //! vocabulary serves all faces, files (`lab start --faults`) and tests.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Which server was called.
@@ -84,9 +86,25 @@ impl Faults {
         self.label = label.into();
     }
 
+<<<<<<< HEAD
     /// The call with the label that belongs to it now.
     pub(super) fn call(&self, face: Face, name: &str, subject: &str) -> Call {
         Call { face, name: name.to_owned(), subject: subject.to_owned(), label: self.label.clone() }
+=======
+    /// How often each call came, by face and name: `pve POST /nodes/{node}/qemu`.
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for call in &self.log {
+            let face = match call.face {
+                Face::Pve => "pve",
+                Face::Factory => "factory",
+                Face::Talos => "talos",
+                Face::Kube => "kube",
+            };
+            *counts.entry(format!("{face} {}", call.name)).or_default() += 1;
+        }
+        counts
+>>>>>>> main
     }
 
     /// Logs the call and says what to do with it: `None` is to serve it.

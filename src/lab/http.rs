@@ -103,7 +103,11 @@ where
             tokio::select! {
                 accepted = listener.accept() => {
                     // An accept error is about one connection (or about too many): the next may do.
-                    let Ok((stream, address)) = accepted else { tokio::task::yield_now().await; continue };
+                    let Ok((stream, address)) = accepted else {
+                        #[expect(clippy::disallowed_methods, reason = "nothing tells when there are sockets again")]
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    };
                     connections.spawn(connection(stream, address, acceptor.clone(), limits, handler.clone()));
                 }
                 Some(_) = connections.join_next() => {}
@@ -120,6 +124,11 @@ where
 {
     // Answers are small and waited for.
     drop(stream.set_nodelay(true));
+    let mut first = [0];
+    if limits.proxmox && tls.is_some() && matches!(stream.peek(&mut first).await, Ok(1) if first[0] != TLS_HANDSHAKE) {
+        let peer = Peer { address, certificates: Vec::new() };
+        return converse(stream, peer, limits, |request, _| async move { Ok(to_https(&request)) }).await;
+    }
     let Some(acceptor) = tls else {
         return converse(stream, Peer { address, certificates: Vec::new() }, limits, handler).await;
     };
@@ -132,6 +141,25 @@ where
     } else {
         converse(stream, peer, limits, handler).await;
     }
+}
+
+/// The first byte of every TLS connection.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// The answer to a plain request on a TLS port: reads are sent elsewhere, writes have to be sent again as they are.
+fn to_https(request: &Request) -> Response {
+    let host = request.headers().get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let (status, text) = if matches!(*request.method(), http::Method::GET | http::Method::HEAD) {
+        (301, "Moved Permanently")
+    } else {
+        (308, "Permanent Redirect")
+    };
+    let mut response = answer(status, text, "", text);
+    if let Ok(location) = HeaderValue::try_from(format!("https://{host}{path}")) {
+        response.headers_mut().insert(http::header::LOCATION, location);
+    }
+    response
 }
 
 async fn converse<S, H, F>(stream: S, peer: Peer, limits: Limits, handler: H)

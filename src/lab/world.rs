@@ -1,5 +1,6 @@
 //! The one state of the simulated site, and the lock around it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ pub struct Summary {
     /// UPIDs of the tasks that run.
     pub tasks: Vec<String>,
     /// Calls that the faces have answered.
-    pub calls: usize,
+    pub calls: BTreeMap<String, usize>,
 }
 
 /// A VM.
@@ -101,7 +102,7 @@ impl World {
             volumes: self.pve.volumes.iter().map(volume).collect(),
             machines: self.fleet.summary(),
             tasks: running.map(|task| task.upid.clone()).collect(),
-            calls: self.faults.log.len(),
+            calls: self.faults.counts(),
         }
     }
 }

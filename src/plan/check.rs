@@ -94,12 +94,17 @@ fn privileges(profile: &Profile, site: &Survey, quirks: &Quirks, agent: bool, fo
         if !missing.is_empty() {
             let names = missing.join(" ").replace('|', " or ");
             let first: Vec<&str> = missing.iter().filter_map(|needed| needed.split('|').next()).collect();
+            // A right on one VM would be asked for again for the next.
+            let at = if path.starts_with("/vms/") { "/vms" } else { &path };
+            // A role of its own for each path: `role add` fails on a name that is there.
+            let role = format!("TalosMissing{}", at.replace('/', "-"));
+            let (token, user) = (&site.token, site.token.split('!').next().unwrap_or_default());
             found.push(problem(
                 "proxmox.token",
                 format!("the token lacks {names} on {path}"),
                 format!(
-                    "run: pveum role add TalosMissing --privs \"{}\" && pveum acl modify {path} --roles TalosMissing \
-                     --users USER@REALM --tokens 'USER@REALM!NAME' (a token with separated privileges needs both)",
+                    "run: pveum role add {role} --privs \"{}\" && pveum acl modify {at} --roles {role} --users {user} \
+                     --tokens '{token}' (a token with separated privileges needs both)",
                     first.join(" ")
                 ),
             ));
@@ -249,11 +254,10 @@ fn factory(profile: &Profile, site: &Survey, found: &mut Vec<Problem>) {
     let facts = match &site.factory {
         Ok(facts) => facts,
         Err(error) => {
-            let source = std::error::Error::source(error).map_or_else(String::new, |source| format!(": {source}"));
             let url = &profile.talos.factory.url;
             found.push(problem(
                 "talos.factory.url",
-                format!("the image factory cannot be asked: {error}{source}"),
+                format!("the image factory cannot be asked: {}", chain(error)),
                 format!("check {url} from here; for the public factory see status.siderolabs.com"),
             ));
             return;
@@ -287,6 +291,12 @@ fn factory(profile: &Profile, site: &Survey, found: &mut Vec<Problem>) {
     }
 }
 
+/// The error and its causes: an HTTP library says what went wrong only in the last one.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// The three candidates that look most like `wanted`.
 fn nearest(wanted: &str, known: &[String]) -> String {
     let mut ranked: Vec<&String> = known.iter().collect();
@@ -307,7 +317,7 @@ fn kubernetes(profile: &Profile, found: &mut Vec<Problem>) {
 }
 
 fn addresses(profile: &Profile, site: &Survey, found: &mut Vec<Problem>) {
-    for ip in site.answering.keys() {
+    for (ip, how) in &site.answering {
         let owner = profile.machines.iter().find(|machine| std::net::IpAddr::from(machine.ip) == *ip);
         let (field, whose) = match owner {
             Some(machine) => ("nodes.*.assignments[].ip", machine.name.as_str()),
@@ -315,8 +325,8 @@ fn addresses(profile: &Profile, site: &Survey, found: &mut Vec<Problem>) {
         };
         found.push(problem(
             field,
-            format!("something answers on {ip}, which is to be {whose}, already"),
-            "find out what it is (pvetalos discover) and remove it, or choose another address",
+            format!("{ip}, which is to be {whose}, is somebody's already: {how}"),
+            "find out what it is and remove it, or choose another address",
         ));
     }
 }

@@ -254,7 +254,9 @@ impl Drafter<'_> {
         if self.first_control_plane() == Some(machine.name.as_str()) {
             // Before the ejection: everybody waits for etcd, nobody for the ISO.
             let eject = steps.pop();
-            steps.push(Step::BootstrapEtcd(BootstrapEtcd { machine: name.clone() }));
+            let others = self.profile.of_role(Role::ControlPlane).filter(|other| other.name != machine.name);
+            let others = others.map(|other| (other.name.clone(), other.ip)).collect();
+            steps.push(Step::BootstrapEtcd(BootstrapEtcd { machine: name.clone(), others }));
             steps.extend(eject);
         }
         Lane { name, steps }

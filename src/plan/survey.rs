@@ -1,20 +1,25 @@
 //! Reads the site: everything that the plan and its checks need, and nothing is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
+use tokio::net::TcpStream;
 
 use crate::factory::{Factory, FactoryError};
 use crate::profile::Profile;
 use crate::pve::{Bridge, Guest, Node, Pve, PveError, Storage, Version, Volume};
 use crate::reach::Reach;
-use crate::talos::{Class, probe};
+use crate::talos::APID_PORT;
 
 /// The site as it is now.
 #[derive(Debug)]
 pub struct Survey {
     pub version: Version,
+    /// `USER@REALM!NAME`: whose rights these are.
+    pub token: String,
     /// Effective privileges by the paths of [`paths`].
     pub privileges: BTreeMap<String, BTreeSet<String>>,
     pub nodes: Vec<Node>,
@@ -28,8 +33,8 @@ pub struct Survey {
     pub next_id: u32,
     /// Talos versions, and the official extensions of the profile's; an error when the factory did not say.
     pub factory: Result<FactoryFacts, FactoryError>,
-    /// Addresses of the profile at which something answers already.
-    pub answering: BTreeMap<IpAddr, Class>,
+    /// Addresses of the profile at which somebody is already, and what shows it.
+    pub answering: BTreeMap<IpAddr, String>,
 }
 
 /// What the factory can build.
@@ -95,6 +100,7 @@ pub async fn survey(profile: &Profile, pve: &Pve, factory: &Factory, reach: &Rea
     )?;
     let mut survey = Survey {
         version: pve.version().clone(),
+        token: pve.token_id().to_owned(),
         privileges,
         nodes,
         storages: BTreeMap::new(),
@@ -152,15 +158,30 @@ async fn ask_factory(profile: &Profile, factory: &Factory) -> Result<FactoryFact
     Ok(FactoryFacts { versions, extensions: extensions.into_iter().map(|extension| extension.name).collect() })
 }
 
+/// Ports of what is likely to sit at an address that was thought free: a Talos machine, a server, a router.
+const PORTS: [u16; 5] = [APID_PORT, 6443, 22, 80, 443];
+
 /// Every address that the profile gives out must be free: a second owner is found only when nothing works.
-async fn answering(profile: &Profile, reach: &Reach) -> BTreeMap<IpAddr, Class> {
-    let addresses = profile.machines.iter().map(|machine| machine.ip).chain(profile.talos.vip);
-    let classes = join_all(addresses.map(async |ip| {
-        let ip = IpAddr::V4(ip);
-        let limit = std::time::Duration::from_secs(2);
-        let class = tokio::time::timeout(limit, probe(reach, ip, None)).await;
-        (ip, class.unwrap_or_else(|_| Class::Down(String::from("no answer"))))
-    }))
-    .await;
-    classes.into_iter().filter(|(_, class)| !matches!(class, Class::Down(_))).collect()
+async fn answering(profile: &Profile, reach: &Reach) -> BTreeMap<IpAddr, String> {
+    let addresses =
+        profile.machines.iter().map(|machine| IpAddr::V4(machine.ip)).chain(profile.talos.vip.map(IpAddr::V4));
+    let knocks = addresses.flat_map(|ip| PORTS.map(|port| knock(reach, ip, port)));
+    join_all(knocks).await.into_iter().rev().flatten().collect()
+}
+
+/// What shows that somebody is at `ip`.
+///
+/// Refusing is an answer too, but one that every loopback address gives, and that a firewall may give for ports that
+/// are not needed. At Talos's own port it stands in the way whoever gives it.
+async fn knock(reach: &Reach, ip: IpAddr, port: u16) -> Option<(IpAddr, String)> {
+    let address = reach.socket(ip, port);
+    match tokio::time::timeout(Duration::from_secs(2), TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Some((ip, format!("port {port} is open"))),
+        Ok(Err(error)) => {
+            let refused = error.kind() == ErrorKind::ConnectionRefused;
+            (refused && port == APID_PORT && !address.ip().is_loopback())
+                .then(|| (ip, format!("a host is there that refuses port {port}")))
+        }
+        Err(_) => None,
+    }
 }

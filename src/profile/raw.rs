@@ -142,7 +142,7 @@ pub(super) struct RawTalos {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawFactory {
-    /// Default https://factory.talos.dev.
+    /// Default `https://factory.talos.dev`.
     pub url: Option<Leaf<Url>>,
     /// A schematic file of the factory's own format, relative to this file.
     pub schematic: Option<String>,

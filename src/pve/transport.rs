@@ -51,6 +51,7 @@ struct Inner {
     /// Counts on from `home` with every endpoint that could not be reached.
     current: AtomicUsize,
     authorization: HeaderValue,
+    token_id: String,
     gates: Gates,
     version: Version,
     quirks: &'static Quirks,
@@ -75,6 +76,7 @@ impl Pve {
             home: 0,
             current: AtomicUsize::new(0),
             authorization: authorization(&options.token)?,
+            token_id: options.token.id,
             gates: Gates::new(),
             version: Version::default(),
             quirks: quirks::of(u32::MAX, "")?,
@@ -98,6 +100,11 @@ impl Pve {
             }
         }
         Err(if failures.len() == 1 { failures.remove(0) } else { PveError::NoEndpoint(failures) })
+    }
+
+    /// `USER@REALM!NAME` of the token that is used.
+    pub fn token_id(&self) -> &str {
+        &self.0.token_id
     }
 
     /// The version that was read when the connection was made.

@@ -6,6 +6,9 @@
 //! "Already done" is success on that machine only, where it means that an earlier
 //! call arrived whose reply did not.
 
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Work;
@@ -14,13 +17,18 @@ use super::context::Context;
 use super::error::{Late, StepError};
 use crate::event::{Leftovers, StepId};
 use crate::inventory::Fact;
-use crate::talos::{Bootstrap, Kind, Talos};
+use crate::talos::{Bootstrap, Credentials, Kind, Talos};
 use crate::wait::{self, Pace, Probe};
+
+/// How long another control plane may take to say whether it has etcd: most are silent at this time.
+const LOOK: Duration = Duration::from_millis(700);
 
 /// Bootstraps etcd on `machine`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootstrapEtcd {
     pub machine: String,
+    /// The other control planes and their addresses: none of them may have an etcd of its own.
+    pub others: Vec<(String, Ipv4Addr)>,
 }
 
 impl Work for BootstrapEtcd {
@@ -48,6 +56,9 @@ impl Work for BootstrapEtcd {
         context.note(Fact::BootstrapChosen { machine: self.machine.clone() }).await?;
         let what = format!("{} to take the bootstrap call", self.machine);
         let waited = wait::until(&what, Pace::STEADY, tools.deadlines.bootstrap, context.waiting(&what), async || {
+            if let Some(reason) = self.elsewhere(context, credentials).await {
+                return Probe::Never(reason);
+            }
             let called = async { Talos::secured(&tools.reach, ip, credentials).await?.bootstrap().await };
             match called.await {
                 Ok(Bootstrap::Started | Bootstrap::AlreadyDone) => Probe::Ready(()),
@@ -57,5 +68,20 @@ impl Work for BootstrapEtcd {
         });
         waited.await.map_err(text_error).or_late(attempted, Leftovers::Marked)?;
         Ok(vec![Fact::Bootstrapped { machine: self.machine.clone() }])
+    }
+}
+
+impl BootstrapEtcd {
+    /// Whether another control plane is in an etcd cluster that ours is not in. A machine without etcd, or one that
+    /// does not answer, has none to speak of: that is how they all begin.
+    async fn elsewhere(&self, context: &Context<'_>, credentials: &Credentials) -> Option<String> {
+        let looks = self.others.iter().map(async |(name, ip)| {
+            let asked =
+                async { Talos::secured(&context.tools.reach, (*ip).into(), credentials).await?.etcd_members().await };
+            let members = tokio::time::timeout(LOOK, asked).await.ok()?.ok()?;
+            let foreign = !members.is_empty() && !members.iter().any(|member| member.hostname == self.machine);
+            foreign.then(|| format!("etcd runs on {name} already, without {}: it was bootstrapped there", self.machine))
+        });
+        futures_util::future::join_all(looks).await.into_iter().flatten().next()
     }
 }

@@ -60,7 +60,6 @@ impl Work for CreateVm {
             let (machine, node) = (self.machine.clone(), spec.node.clone());
             context.note(Fact::VmidTried { machine, node, vmid: spec.vmid }).await?;
             match self.create(context, &spec).await {
-                Ok(()) => {}
                 Err(error) if error.is_taken() && self.fixed => return Err(StepError::clean(attempted, error)),
                 Err(error) if error.is_taken() => {
                     spec.vmid = tools.pve.next_id().await.map_err(|e| StepError::clean("find a free VMID", e))?;
@@ -71,7 +70,7 @@ impl Work for CreateVm {
                     continue;
                 }
                 Err(error) if !error.is_outcome_unknown() => return Err(of_pve(attempted, Leftovers::Marked, error)),
-                Err(_) => {} // The reply was lost: what is there decides.
+                Ok(()) | Err(_) => {} // Done, or the reply was lost: what is there decides.
             }
             match settle(context, &self.machine, &spec.node, spec.vmid).await? {
                 Seen::Ours(config) => return self.facts(spec.vmid, &config),

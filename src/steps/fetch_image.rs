@@ -12,6 +12,7 @@ use url::Url;
 use super::Work;
 use super::context::Context;
 use super::error::{StepError, of_pve};
+use super::mark::Claim;
 use crate::event::{Leftovers, StepId};
 use crate::factory::{Asset, Schematic};
 use crate::inventory::Fact;
@@ -178,6 +179,13 @@ impl Work for FetchImage {
                 continue;
             }
             match pve.config(&guest.node, guest.vmid).await {
+                // One of ours that could not be removed: the image goes with it, when that is tried again.
+                Ok(config)
+                    if config.names_volume(&self.volid())
+                        && Claim::proven(&config).is_some_and(|claim| claim.mark == context.tools.mark) =>
+                {
+                    return Err(StepError::marked(attempted, format!("VM {} is still there and uses it", guest.vmid)));
+                }
                 Ok(config) if config.names_volume(&self.volid()) => {
                     context.warn(format!("{} stays: VM {} uses it", self.volid(), guest.vmid));
                     return Ok(());

@@ -66,7 +66,7 @@ impl Talos {
         Ok(Self { line, secured: true })
     }
 
-    /// A line that [`super::probe`] opened and classified.
+    /// A line that [`super::probe()`] opened and classified.
     pub(super) fn over(line: Line, secured: bool) -> Self {
         Self { line, secured }
     }

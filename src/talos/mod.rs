@@ -11,7 +11,7 @@
 //! default answers the third early ping with GOAWAY `ENHANCE_YOUR_CALM`. Every
 //! call has a deadline instead.
 //!
-//! Whoever answers is classified by a real reply, see [`probe`]: with TLS 1.3 a
+//! Whoever answers is classified by a real reply, see [`probe()`]: with TLS 1.3 a
 //! client without certificate completes its handshake with a machine that will refuse it.
 
 mod apply;

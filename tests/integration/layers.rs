@@ -37,30 +37,29 @@ const TABLE: &[Row] = &[
     row("retry", "0", &[]),
     row("reach", "0", &[]),
     row("profile", "1", &[NOUNS]),
-    row("secrets", "1", &[NOUNS]),
+    row("secrets", "1", &[NOUNS, &["wait"]]),
     // The secrets bundle is made of secrets: the type that does not print, not the providers.
     row("machineconfig", "1", &[NOUNS, &["secrets::Secret"]]),
-    row("pve", "2", &[LAYER_0, &["secrets::Secret"]]),
+    row("pve", "2", &[LAYER_0, &["secrets::Secret", "secrets::Token"]]),
     row("factory", "2", &[LAYER_0, &["secrets::Secret"]]),
     row("talos", "2", &[LAYER_0, &["secrets::Secret"]]),
     row("kube", "2", &[LAYER_0, &["secrets::Secret"]]),
     row("discovery", "3", &[CLIENTS, NOUNS, &["wait", "reach"]]),
     row("steps", "4", &[CLIENTS, NOUNS, &["wait", "reach", "discovery", "machineconfig", "secrets"]]),
     row("plan", "5", &[CLIENTS, NOUNS, &["reach", "steps", "profile", "machineconfig"]]),
-    row("engine", "6", &[NOUNS, &["reach", "plan", "steps"]]),
+    row("engine", "6", &[NOUNS, &["reach", "wait", "plan", "steps"]]),
     row("report", "7", &[NOUNS]),
-    // `config` is the machineconfig engine at the command line and `discover` is discovery at it; of the steps the
-    // command line only builds what they run in.
+    // The command line builds what steps run in, prints them, and looks through the health gates for `status`.
     row(
         "cli",
         "8",
         &[
             CLIENTS,
             LAYER_0,
-            &["engine", "report", "lab", "plan", "profile", "secrets", "machineconfig", "discovery", "steps::Context"],
+            &["engine", "report", "lab", "plan", "profile", "secrets", "machineconfig", "discovery", "steps"],
         ],
     ),
-    row("lab", "beside", &[LAYER_0, &["talos::wire", "machineconfig", "factory::schematic", "secrets::Secret"]]),
+    row("lab", "beside", &[LAYER_0, &["talos::wire", "machineconfig", "factory::Schematic", "secrets::Secret"]]),
     // `main.rs` parses, runs, prints the failure and exits: all of it through `cli`. `lib.rs` is a list.
     row("main", "top", &[&["cli"]]),
     row("lib", "top", &[]),

@@ -1,5 +1,7 @@
 //! One test binary, so that the crate is linked once.
 
+mod cli;
+mod config;
 mod create;
 mod harness;
 mod layers;

@@ -213,7 +213,11 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<(), Failure
         Command::Start(args) => start(global, args).await,
         Command::Stop => {
             let stopped = process::stop(&directory(global)?).await?;
-            say(if stopped { "the lab is stopped" } else { "the lab is not running" });
+            if global.is_json() {
+                print(&serde_json::json!({ "running": false, "stopped": stopped }).to_string());
+            } else {
+                say(if stopped { "the lab is stopped" } else { "the lab is not running" });
+            }
             Ok(())
         }
         Command::Status => status(global).await,

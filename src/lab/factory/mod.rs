@@ -1,6 +1,6 @@
 //! The Image Factory's face.
 //!
-//! [`State`] decides, [`face`] translates. Everybody on the site asks the same
+//! [`State`] decides, `face` translates. Everybody on the site asks the same
 //! state: a Proxmox node that downloads an image, a machine that pulls an
 //! installer, and a workstation over HTTPS.
 

@@ -74,6 +74,8 @@ impl Fleet {
             kube_up: false,
             joined: None,
             node_ready: false,
+            lingers: false,
+            handover_timer: Timer::default(),
             etcd_timer: Timer::default(),
             kube_timer: Timer::default(),
             node_timer: Timer::default(),

@@ -36,7 +36,9 @@ impl Fleet {
         let Some(machine) = self.machines.get_mut(&vmid) else { return };
         let Machine { stage, system: Some(system), .. } = &mut *machine else { return };
         system.config = Some(Arc::clone(config));
-        if *stage == Stage::Maintenance {
+        // From 1.14 on a machine may run on from the CD, and be told later where to install itself.
+        let waits = *stage == Stage::Booting && system.disk.is_none() && config.install.is_some();
+        if *stage == Stage::Maintenance || waits {
             if config.complete {
                 self.leave_maintenance(vmid, config, host);
             }

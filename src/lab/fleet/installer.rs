@@ -92,6 +92,7 @@ impl Fleet {
     pub(super) fn leave_maintenance(&mut self, vmid: u32, config: &Arc<Applied>, host: &str) {
         let Some(machine) = self.machines.get_mut(&vmid) else { return };
         let Machine { hardware, system: Some(system), .. } = &mut *machine else { return };
+        system.lingers = system.minor.unified_maintenance;
         if let Some(volid) = &system.disk {
             // Already installed: the configuration goes to STATE, and nothing is written or rebooted.
             self.disks.write(volid).config = Some(Arc::clone(config));

@@ -9,6 +9,9 @@ use crate::inventory::Role;
 use crate::lab::clock::physics;
 use crate::lab::factory;
 
+/// Talos 1.13: after an apply the API's listener is replaced "within seconds".
+const HANDOVER: Duration = Duration::from_secs(2);
+
 /// Steps of all machines in one advance. The longest chain of a boot is about ten; more means a loop of reboots on
 /// the instant clock, which then goes on at the next advance.
 const ROUNDS: usize = 64;
@@ -34,7 +37,8 @@ impl Fleet {
     pub fn next_due(&self) -> Option<Duration> {
         let timers = self.machines.values().flat_map(|machine| {
             let system = machine.system.iter();
-            let system = system.flat_map(|system| [system.etcd_timer, system.kube_timer, system.node_timer]);
+            let system = system
+                .flat_map(|system| [system.handover_timer, system.etcd_timer, system.kube_timer, system.node_timer]);
             system.chain([machine.timer])
         });
         timers.filter_map(|timer| timer.due(self.now)).min()
@@ -44,6 +48,12 @@ impl Fleet {
         let (now, clock) = (self.now, self.clock);
         let Some(machine) = self.machines.get_mut(&vmid) else { return false };
         let Machine { stage, timer, system, .. } = &mut *machine;
+        if let Some(system) = system
+            && system.handover_timer.held(system.lingers, now, clock.span(HANDOVER))
+        {
+            system.lingers = false;
+            return true;
+        }
         match stage {
             Stage::Dead(_) | Stage::Maintenance | Stage::InstallFailed(_) => false,
             Stage::Starting => {

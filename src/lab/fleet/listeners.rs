@@ -43,6 +43,7 @@ impl Machine {
         let system = self.system.as_ref()?;
         match &self.stage {
             Stage::Maintenance => Some(Port::Maintenance),
+            Stage::Installing(_) | Stage::Booting if system.lingers => Some(Port::Maintenance),
             // Until 1.12 the maintenance server was alone on the port and ended with the apply.
             Stage::Installing(_) | Stage::InstallFailed(_) => {
                 (system.minor.unified_maintenance && self.role() == Some(Role::ControlPlane)).then_some(Port::Talos)

@@ -98,6 +98,9 @@ pub struct System {
     /// The cluster whose Kubernetes it is a node of.
     pub joined: Option<EtcdId>,
     pub node_ready: bool,
+    /// Where maintenance mode is the ordinary API, its old listener lingers a moment after the apply.
+    pub(super) lingers: bool,
+    pub(super) handover_timer: Timer,
     pub(super) etcd_timer: Timer,
     pub(super) kube_timer: Timer,
     pub(super) node_timer: Timer,

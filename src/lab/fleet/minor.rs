@@ -25,6 +25,8 @@ pub struct Minor {
     pub node_ready_gates: bool,
     /// Etcd-less configurations are refused at bootstrap with a text of their own (1.14).
     pub checks_etcd_config: bool,
+    /// The health check does not wait for Ready where no CNI is installed (1.14).
+    pub skips_ready_without_cni: bool,
     /// Kubernetes minors that a configuration may name; not checked before 1.11.
     pub kubernetes: Option<(u32, u32)>,
 }
@@ -39,6 +41,7 @@ const BASE: Minor = Minor {
     refuses_reboot_mode: false,
     node_ready_gates: false,
     checks_etcd_config: false,
+    skips_ready_without_cni: false,
     kubernetes: None,
 };
 
@@ -66,6 +69,7 @@ static TABLE: [Minor; 6] = [
         unattended_install: true,
         refuses_reboot_mode: true,
         checks_etcd_config: true,
+        skips_ready_without_cni: true,
         kubernetes: Some((32, 37)),
     },
 ];

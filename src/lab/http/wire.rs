@@ -36,6 +36,10 @@ impl<S> Wire<S> {
             self.mute = true;
             return Vec::new();
         }
+        // Expect has no special support: nobody is told to continue.
+        if bytes.starts_with(b"HTTP/1.1 100 ") {
+            return Vec::new();
+        }
         // Ours never has hyper's own reason phrase.
         if bytes.starts_with(b"HTTP/1.1 400 Bad Request\r\n") && !contains(bytes, b"Server: ") {
             return malformed(&self.first);

@@ -87,7 +87,12 @@ fn route(world: &World, vmid: u32, request: &Request, peer: &Peer) -> Response {
         ["api", "v1", "namespaces", _, "pods"] => objects::List::empty("Pod"),
         _ => return status(404, "NotFound", "the server could not find the requested resource"),
     };
-    let list = list.selected(request.uri().query().unwrap_or_default());
+    let query = request.uri().query().unwrap_or_default();
+    let parameters: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+    let list = list.selected(&parameters);
+    if parameters.iter().any(|(key, value)| key == "watch" && matches!(value.as_str(), "true" | "1")) {
+        return answer(200, "OK", "application/json", list.watched());
+    }
     let accept = request.headers().get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accept.contains("as=Table") { reply(&table::of(&list)) } else { one_or_all(&list) }
 }

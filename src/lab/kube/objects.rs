@@ -36,28 +36,41 @@ impl List {
         })
     }
 
-    /// Keeps what a `labelSelector` of equalities asks for.
-    pub(super) fn selected(mut self, query: &str) -> Self {
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
-        let selectors = pairs.into_iter().filter(|(key, _)| key == "labelSelector").map(|(_, value)| value);
-        for selector in selectors {
-            for term in selector.split(',') {
-                let (key, value) = match term.split_once('=') {
-                    Some((key, value)) => (key, Some(value.trim_start_matches('='))),
-                    None => (term, None),
-                };
-                self.items.retain(|item| {
-                    let label = item["metadata"]["labels"].get(key).and_then(Value::as_str);
-                    label.is_some_and(|label| value.is_none_or(|value| value == label))
-                });
-            }
+    /// Keeps what `labelSelector` and `fieldSelector` ask for: equalities, and of fields the name alone.
+    pub(super) fn selected(mut self, parameters: &[(String, String)]) -> Self {
+        let terms = |wanted: &'static str| {
+            let selectors = parameters.iter().filter(move |(key, _)| key == wanted);
+            selectors.flat_map(|(_, selector)| selector.split(',')).filter(|term| !term.is_empty())
+        };
+        for term in terms("labelSelector") {
+            let (key, value) = pair(term);
+            self.items.retain(|item| {
+                let label = item["metadata"]["labels"].get(key).and_then(Value::as_str);
+                label.is_some_and(|label| value.is_none_or(|value| value == label))
+            });
+        }
+        for (_, value) in terms("fieldSelector").map(pair).filter(|(key, _)| *key == "metadata.name") {
+            self.items.retain(|item| item["metadata"]["name"].as_str() == value);
         }
         self
+    }
+
+    /// The beginning of a watch: everything there is. It ends there, and the client watches again.
+    pub(super) fn watched(&self) -> String {
+        self.items.iter().map(|item| json!({"type": "ADDED", "object": item}).to_string() + "\n").collect()
     }
 
     fn of(kind: &'static str, items: Vec<Value>, name: Option<&str>) -> Self {
         let wanted = |item: &Value| name.is_none_or(|name| item["metadata"]["name"] == name);
         Self { kind, items: items.into_iter().filter(wanted).collect(), single: name.is_some() }
+    }
+}
+
+/// `key=value`, `key==value`, or a key alone.
+fn pair(term: &str) -> (&str, Option<&str>) {
+    match term.split_once('=') {
+        Some((key, value)) => (key, Some(value.trim_start_matches('='))),
+        None => (term, None),
     }
 }
 

@@ -36,7 +36,7 @@ fn identity(call: &Call, userid: &str) -> Identity {
 }
 
 /// `GET /access/acl`: entries on paths that the caller may modify, or all with Sys.Audit on `/access`.
-pub(super) fn acl_list(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn acl_list(call: &mut Call) -> Reply {
     let world = &*call.world;
     let audit = acl::may(world, call.who, "/access", "Sys.Audit");
     let mut rows = Vec::new();
@@ -51,7 +51,7 @@ pub(super) fn acl_list(call: &mut Call) -> Result<Reply, Failure> {
             }));
         }
     }
-    Ok(Reply::Data(rows.into()))
+    Reply::Data(rows.into())
 }
 
 fn role_map<'a>(privileges: impl Iterator<Item = &'a str>) -> Map<String, Value> {
@@ -59,7 +59,7 @@ fn role_map<'a>(privileges: impl Iterator<Item = &'a str>) -> Map<String, Value>
 }
 
 /// `GET /access/roles`
-pub(super) fn roles(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn roles(call: &mut Call) -> Reply {
     let builtin = call.schema().roles.iter().map(|(name, privileges)| (name, privileges.join(","), 1));
     let custom = call.world.site.roles.iter();
     let custom = custom.map(|(name, text)| (name, text.split_whitespace().collect::<Vec<_>>().join(","), 0));
@@ -67,7 +67,7 @@ pub(super) fn roles(call: &mut Call) -> Result<Reply, Failure> {
         .chain(custom)
         .map(|(name, privs, special)| json!({ "roleid": name, "privs": privs, "special": special }))
         .collect();
-    Ok(Reply::Data(rows.into()))
+    Reply::Data(rows.into())
 }
 
 /// `GET /access/roles/{roleid}`
@@ -92,11 +92,11 @@ pub(super) fn token(call: &mut Call) -> Result<Reply, Failure> {
 }
 
 /// `GET /access/domains`
-pub(super) fn domains(_: &mut Call) -> Result<Reply, Failure> {
-    Ok(Reply::Data(json!([
+pub(super) fn domains(_: &mut Call) -> Reply {
+    Reply::Data(json!([
         { "realm": "pam", "type": "pam", "comment": "Linux PAM" },
         { "realm": "pve", "type": "pve", "comment": "PVE" },
-    ])))
+    ]))
 }
 
 /// `POST /access/ticket`: the lab's users have no passwords.

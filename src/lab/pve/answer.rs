@@ -1,9 +1,13 @@
 //! What handlers return, and what it looks like on the wire.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderValue, PRAGMA, SERVER};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, PRAGMA, SERVER};
+use http_body_util::{BodyExt, Full};
 use serde_json::{Map, Value, json};
 
 use super::verify::Errors;
@@ -136,4 +140,22 @@ pub(super) fn dress(mut response: Response) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=0"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     response
+}
+
+/// Bodies over 1 KiB are compressed for those who accept it.
+pub(super) async fn compress(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Ok(body) = body.collect().await;
+    let body = body.to_bytes();
+    if body.len() <= 1024 || parts.headers.contains_key(CONTENT_ENCODING) {
+        return Response::from_parts(parts, Full::new(body));
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    match encoder.write_all(&body).and_then(|()| encoder.finish()) {
+        Ok(packed) => {
+            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            Response::from_parts(parts, Full::new(packed.into()))
+        }
+        Err(_) => Response::from_parts(parts, Full::new(body)),
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::acl;
-use super::answer::{Failure, Reply};
+use super::answer::Reply;
 use super::call::Call;
 use super::{hypervisor, nodes, status, volume};
 use crate::lab::clock::Clock;
@@ -67,7 +67,7 @@ pub(super) fn spoken(world: &World) -> bool {
 }
 
 /// `GET /cluster/resources`
-pub(super) fn resources(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn resources(call: &mut Call) -> Reply {
     settle(call.world);
     let kind = call.opt("type");
     let mut rows = Vec::new();
@@ -85,7 +85,7 @@ pub(super) fn resources(call: &mut Call) -> Result<Reply, Failure> {
         let seen = seen.filter(|pool| acl::may(call.world, call.who, &format!("/pool/{pool}"), "Pool.Audit"));
         rows.extend(seen.map(|pool| json!({ "type": "pool", "id": format!("/pool/{pool}"), "pool": pool })));
     }
-    Ok(Reply::Data(rows.into()))
+    Reply::Data(rows.into())
 }
 
 fn vms(call: &Call) -> Vec<Value> {
@@ -149,7 +149,7 @@ fn storages(call: &Call) -> Vec<Value> {
 }
 
 /// `GET /cluster/status`
-pub(super) fn cluster_status(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn cluster_status(call: &mut Call) -> Reply {
     let nodes = &call.world.site.nodes;
     let clustered = nodes.len() > 1;
     let mut rows = Vec::new();
@@ -167,11 +167,11 @@ pub(super) fn cluster_status(call: &mut Call) -> Result<Reply, Failure> {
             "ip": address.split('/').next(),
         }));
     }
-    Ok(Reply::Data(rows.into()))
+    Reply::Data(rows.into())
 }
 
 /// `GET /cluster/options`: all of it with Sys.Audit on `/`, else little more than the tags in use.
-pub(super) fn options(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn options(call: &mut Call) -> Reply {
     let world = &*call.world;
     let tags = world.pve.vms.iter().filter(|(vmid, _)| acl::may(world, call.who, &format!("/vms/{vmid}"), "VM.Audit"));
     let tags = tags.filter_map(|(_, vm)| vm.config.get("tags")).flat_map(|tags| tags.split(';'));
@@ -184,5 +184,5 @@ pub(super) fn options(call: &mut Call) -> Result<Reply, Failure> {
         options["mac_prefix"] = "BC:24:11".into();
         options["description"] = "".into();
     }
-    Ok(Reply::Data(options))
+    Reply::Data(options)
 }

@@ -1,9 +1,10 @@
 //! Terminals: a ticket and a port are given out; nobody listens there.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::answer::{Failure, Reply};
 use super::call::{Call, no_config};
+use super::work::Answer;
 
 /// A ticket of the recorded length, and the next port.
 pub(super) struct Ticket {
@@ -24,7 +25,7 @@ pub(super) fn prepare(call: &mut Call) -> Result<Ticket, Failure> {
 }
 
 /// The answer, once the UPID of the task that waits for a connection is known.
-pub(super) fn answer(call: &Call, ticket: &Ticket) -> Box<dyn FnOnce(&str) -> Value + Send + Sync> {
+pub(super) fn answer(call: &Call, ticket: &Ticket) -> Answer {
     let (user, ticket, port) = (call.who.id(), ticket.ticket.clone(), ticket.port.to_string());
     Box::new(move |upid| json!({ "user": user, "ticket": ticket, "port": port, "upid": upid }))
 }

@@ -8,6 +8,7 @@ use super::schema::Schema;
 use super::size;
 use super::verify::Params;
 use super::volume::{self, Volumes, Wanted};
+use crate::lab::image::Image;
 use crate::lab::site::Site;
 
 /// The firmware's variable store for efitype 4m, and TPM state.
@@ -172,8 +173,19 @@ fn human(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, units[step])
 }
 
+/// The smallest disk that Talos makes its images for (Talos 1.13: pkg/imager/profile).
+const TALOS_DISK: u64 = 1246 << 20;
+
+/// The size of the disk in a lab image, which stands for an image of any format.
+pub(super) fn lab_image_size(data: &[u8]) -> Option<u64> {
+    Image::parse(data).map(|_| TALOS_DISK)
+}
+
 /// The virtual size in the header of a qcow2 image; `None` when it is none.
 pub(super) fn qcow2_size(head: &[u8]) -> Option<u64> {
+    if let Some(size) = lab_image_size(head) {
+        return Some(size);
+    }
     let size = head.get(24..32)?.try_into().ok()?;
     head.starts_with(b"QFI\xfb").then(|| u64::from_be_bytes(size))
 }

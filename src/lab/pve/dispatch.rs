@@ -7,7 +7,7 @@ use super::call::Call;
 use super::work::{Job, Work};
 use super::{
     access, agent, cluster, config, console, content, create, destroy, download, network, nodes, pools, power, resize,
-    status, task,
+    status, tasks,
 };
 
 /// Calls the handler of `method` and `path`, the registered pattern.
@@ -31,7 +31,7 @@ fn vm(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, Fa
         return if command == "exec" { agent::exec(call) } else { agent::command(call, command) };
     }
     match (method, rest) {
-        ("GET", "") => status::list(call),
+        ("GET", "") => Ok(status::list(call)),
         ("POST", "") => create::call(call),
         ("DELETE", "/{vmid}") => destroy::call(call),
         _ => match (method, of_vm) {
@@ -79,26 +79,26 @@ fn terminal(call: &mut Call) -> Result<Reply, Failure> {
 /// Below `/nodes/{node}`, but for VMs.
 fn node(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, Failure> {
     match (method, rest) {
-        ("GET", "/status") => nodes::status(call),
-        ("GET", "/version") => nodes::version(call),
-        ("GET", "/certificates/info") => nodes::certificates(call),
-        ("GET", "/capabilities/qemu/cpu") => nodes::cpu_models(call),
-        ("GET", "/capabilities/qemu/machines") => nodes::machines(call),
-        ("GET", "/network") => network::list(call),
+        ("GET", "/status") => Ok(nodes::status(call)),
+        ("GET", "/version") => Ok(nodes::version(call)),
+        ("GET", "/certificates/info") => Ok(nodes::certificates(call)),
+        ("GET", "/capabilities/qemu/cpu") => Ok(nodes::cpu_models(call)),
+        ("GET", "/capabilities/qemu/machines") => Ok(nodes::machines(call)),
+        ("GET", "/network") => Ok(network::list(call)),
         ("GET", "/network/{iface}") => network::one(call),
-        ("GET", "/sdn/zones/{zone}/bridges") => network::zone_bridges(call),
+        ("GET", "/sdn/zones/{zone}/bridges") => Ok(network::zone_bridges(call)),
         ("GET", "/sdn/zones" | "/sdn/zones/{zone}/content") => Ok(Reply::Data(json!([]))),
-        ("GET", "/storage") => content::storages(call),
+        ("GET", "/storage") => Ok(content::storages(call)),
         ("GET", "/storage/{storage}/status") => content::status(call),
         ("GET", "/storage/{storage}/content") => content::list(call),
         ("POST", "/storage/{storage}/content") => content::allocate(call),
         ("GET", "/storage/{storage}/content/{volume}") => content::attributes(call),
         ("DELETE", "/storage/{storage}/content/{volume}") => content::delete(call),
         ("POST", "/storage/{storage}/download-url") => download::call(call),
-        ("GET", "/tasks") => task::list(call),
-        ("GET", "/tasks/{upid}/status") => task::status(call),
-        ("GET", "/tasks/{upid}/log") => task::log(call),
-        ("DELETE", "/tasks/{upid}") => task::abort(call),
+        ("GET", "/tasks") => Ok(tasks::list(call)),
+        ("GET", "/tasks/{upid}/status") => tasks::status(call),
+        ("GET", "/tasks/{upid}/log") => tasks::log(call),
+        ("DELETE", "/tasks/{upid}") => tasks::abort(call),
         _ => unplayed(method, path),
     }
 }
@@ -106,13 +106,13 @@ fn node(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, 
 /// Everything that is not a node's.
 fn site(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
     match (method, path) {
-        ("GET", "/version") => nodes::version(call),
-        ("GET", "/nodes") => nodes::list(call),
-        ("GET", "/cluster/resources") => cluster::resources(call),
+        ("GET", "/version") => Ok(nodes::version(call)),
+        ("GET", "/nodes") => Ok(nodes::list(call)),
+        ("GET", "/cluster/resources") => Ok(cluster::resources(call)),
         ("GET", "/cluster/nextid") => create::next_id(call),
-        ("GET", "/cluster/status") => cluster::cluster_status(call),
-        ("GET", "/cluster/options") => cluster::options(call),
-        ("GET", "/cluster/tasks") => task::of_cluster(call),
+        ("GET", "/cluster/status") => Ok(cluster::cluster_status(call)),
+        ("GET", "/cluster/options") => Ok(cluster::options(call)),
+        ("GET", "/cluster/tasks") => Ok(tasks::of_cluster(call)),
         (
             "GET",
             "/cluster/sdn/zones"
@@ -121,7 +121,7 @@ fn site(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
             | "/cluster/ha/resources"
             | "/cluster/ha/status/current",
         ) => Ok(Reply::Data(json!([]))),
-        ("GET", "/storage") => content::definitions(call),
+        ("GET", "/storage") => Ok(content::definitions(call)),
         ("GET", "/storage/{storage}") => content::one_definition(call),
         ("GET", "/pools") => pools::list(call),
         ("GET", "/pools/{poolid}") => pools::get(call),
@@ -129,11 +129,11 @@ fn site(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
         ("PUT", "/pools" | "/pools/{poolid}") => pools::update(call),
         ("DELETE", "/pools") => pools::delete(call),
         ("GET", "/access/permissions") => access::permissions(call),
-        ("GET", "/access/acl") => access::acl_list(call),
-        ("GET", "/access/roles") => access::roles(call),
+        ("GET", "/access/acl") => Ok(access::acl_list(call)),
+        ("GET", "/access/roles") => Ok(access::roles(call)),
         ("GET", "/access/roles/{roleid}") => access::role(call),
         ("GET", "/access/users/{userid}/token/{tokenid}") => access::token(call),
-        ("GET", "/access/domains") => access::domains(call),
+        ("GET", "/access/domains") => Ok(access::domains(call)),
         ("GET", "/access/ticket") => Ok(Reply::Data(Value::Null)),
         ("POST", "/access/ticket") => access::ticket(call),
         _ => unplayed(method, path),

@@ -8,8 +8,8 @@ use url::Url;
 
 use super::answer::{Failure, Reply};
 use super::call::Call;
-use super::content;
 use super::fetch::{self, FactoryEndpoint, Unreachable};
+use super::file;
 use super::volume;
 use super::work::{Job, Order, Work, pause};
 use crate::lab::clock::{Clock, physics};
@@ -40,8 +40,8 @@ pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
         let text = format!("storage '{storage}' is not configured for content-type '{content}'");
         return Err(Failure::die(text));
     }
-    let name = content::normalise(call.text("filename"));
-    content::check_name(&content, &name)?;
+    let name = file::normalise(call.text("filename"));
+    file::check_name(&content, &name)?;
     let request = Request {
         url: call.text("url").to_owned(),
         node: node.clone(),
@@ -80,7 +80,7 @@ pub(super) async fn work(shared: &Shared, order: &Order, request: &Request, cloc
     let data = fetched(&log, request, factory.as_ref(), &path).await?;
     pause(clock.span(physics::IMAGE_DOWNLOAD)).await;
     if let Some((algorithm, wanted)) = &request.checksum {
-        let got = content::checksum(algorithm, &data);
+        let got = file::checksum(algorithm, &data);
         if !got.eq_ignore_ascii_case(wanted) {
             log("calculating checksum...".to_owned());
             return Err(format!("checksum mismatch: got '{got}' != expect '{wanted}'"));
@@ -89,7 +89,7 @@ pub(super) async fn work(shared: &Shared, order: &Order, request: &Request, cloc
     }
     let temporary =
         format!("{path}.tmp_dwnl.{}", shared.lock().pve.tasks.get(&order.upid).map_or(0, |task| task.log.len()));
-    if let Err((line, text)) = content::verify_image(&request.content, &request.name, &data, &temporary) {
+    if let Err((line, text)) = file::verify_image(&request.content, &request.name, &data, &temporary) {
         log(line);
         return Err(format!("failed to verify file: {text}"));
     }
@@ -102,7 +102,7 @@ pub(super) async fn work(shared: &Shared, order: &Order, request: &Request, cloc
     };
     let mut world = shared.lock();
     let now = super::now();
-    content::store(&mut world, &request.node, &request.storage, &request.content, &request.name, data, now)
+    file::store(&mut world, &request.node, &request.storage, &request.content, &request.name, data, now)
         .map_err(|_| "download failed: exit code 3".to_owned())?;
     world.pve.tasks.log(&order.upid, format!("download of '{}' to '{path}' finished", request.url));
     Ok(())
@@ -113,7 +113,7 @@ fn unless_equal(log: &(dyn Fn(String) + Sync), request: &Request, data: &[u8], p
     let Some((algorithm, wanted)) = &request.checksum else {
         return Err(format!("refusing to override existing file '{path}'"));
     };
-    let got = content::checksum(algorithm, data);
+    let got = file::checksum(algorithm, data);
     let line = "calculating checksum of existing file...";
     if got.eq_ignore_ascii_case(wanted) {
         log(format!("{line}OK, got correct file already, no need to download"));

@@ -72,7 +72,7 @@ pub(super) async fn fetch(
     let mut target = url.clone();
     if let Some(factory) = ours {
         // The name stays for the certificate; only the port is the lab's.
-        drop(target.set_port(Some(factory.address.port())));
+        target.set_port(Some(factory.address.port())).map_err(|()| Unreachable::Name(host.clone()))?;
     }
     let request = if head { client.head(target) } else { client.get(target) };
     let response = request.send().await.map_err(|error| classify(&error, host.clone(), port))?;

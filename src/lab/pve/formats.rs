@@ -11,9 +11,8 @@ use super::schema::{Code, Format, Modifier, Schema};
 pub(super) fn check(schema: &Schema, name: &str, value: &str) -> Result<(), String> {
     let Some(Format::Code { code, modifier }) = schema.formats.get(name) else { return Ok(()) };
     match modifier {
-        Modifier::One => check_code(schema, code, value),
         Modifier::Opt if value.is_empty() => Ok(()),
-        Modifier::Opt => check_code(schema, code, value),
+        Modifier::One | Modifier::Opt => check_code(schema, code, value),
         Modifier::List => split_list(value).into_iter().try_for_each(|item| check_code(schema, code, item)),
     }
 }

@@ -22,6 +22,7 @@ mod answer;
 mod auth;
 mod body;
 mod call;
+mod certificates;
 mod cluster;
 mod config;
 mod config_lock;
@@ -34,6 +35,7 @@ mod dispatch;
 mod download;
 mod drive;
 mod fetch;
+mod file;
 mod formats;
 pub mod hypervisor;
 mod network;
@@ -44,6 +46,7 @@ mod property;
 mod release;
 #[cfg(test)]
 mod replay;
+mod request;
 mod resize;
 mod rights;
 mod routes;
@@ -54,6 +57,9 @@ mod size;
 mod start;
 mod status;
 mod task;
+mod tasks;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod verify;
 mod vm;
@@ -99,22 +105,10 @@ pub struct State {
     pub broadcast: Broadcast,
     /// By node: address with prefix length, and gateway, of its first bridge.
     pub addresses: BTreeMap<String, (String, String)>,
-    certificates: Vec<Shown>,
+    certificates: Vec<certificates::Shown>,
     consoles: u16,
     pids: u32,
     began: Instant,
-}
-
-/// A certificate as `certificates/info` shows it.
-struct Shown {
-    file: &'static str,
-    pem: String,
-    fingerprint: String,
-    subject: String,
-    issuer: String,
-    not_before: i64,
-    not_after: i64,
-    names: Vec<String>,
 }
 
 impl State {
@@ -203,7 +197,8 @@ impl State {
 pub fn serve(shared: Shared, listener: TcpListener, ca: &SiteCa, leaf: &Leaf) -> ServerHandle {
     {
         let mut world = shared.lock();
-        world.pve.certificates = vec![shown("pve-ssl.pem", leaf.pem()), shown("pve-root-ca.pem", &ca.pem())];
+        world.pve.certificates =
+            vec![certificates::shown("pve-ssl.pem", leaf.pem()), certificates::shown("pve-root-ca.pem", &ca.pem())];
         let running = world.site.guests.iter().filter(|guest| guest.running).map(|guest| guest.vmid);
         for vmid in running.collect::<Vec<_>>() {
             power_on(&mut world, vmid);
@@ -225,36 +220,6 @@ fn power_on(world: &mut World, vmid: u32) {
     {
         vm.started = Some(Instant::now());
     }
-}
-
-fn shown(file: &'static str, pem: &str) -> Shown {
-    let der = pem::parse(pem).map(pem::Pem::into_contents).unwrap_or_default();
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der);
-    let fingerprint = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
-    let mut shown = Shown {
-        file,
-        pem: pem.to_owned(),
-        fingerprint,
-        subject: String::new(),
-        issuer: String::new(),
-        not_before: 0,
-        not_after: 0,
-        names: Vec::new(),
-    };
-    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&der) else { return shown };
-    shown.subject = format!("/{}", parsed.subject());
-    shown.issuer = format!("/{}", parsed.issuer());
-    shown.not_before = parsed.validity().not_before.timestamp();
-    shown.not_after = parsed.validity().not_after.timestamp();
-    if let Ok(Some(names)) = parsed.subject_alternative_name() {
-        let text = |name: &x509_parser::extensions::GeneralName| match name {
-            x509_parser::extensions::GeneralName::DNSName(name) => Some((*name).to_owned()),
-            x509_parser::extensions::GeneralName::IPAddress([a, b, c, d]) => Some(format!("{a}.{b}.{c}.{d}")),
-            _ => None,
-        };
-        shown.names = names.value.general_names.iter().filter_map(text).collect();
-    }
-    shown
 }
 
 /// Frees a volume, and with it whatever a machine wrote there. False if there was none.

@@ -50,7 +50,7 @@ fn interfaces(world: &World, node: &str) -> Vec<Value> {
 }
 
 /// `GET /nodes/{node}/network`
-pub(super) fn list(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn list(call: &mut Call) -> Reply {
     let kind = call.opt("type");
     let wanted = |row: &Value| match kind {
         None | Some("include_sdn") => true,
@@ -62,7 +62,7 @@ pub(super) fn list(call: &mut Call) -> Result<Reply, Failure> {
         row["type"] != "bridge" || acl::may_any(call.world, call.who, &path, &["SDN.Audit", "SDN.Use"])
     };
     let rows = interfaces(call.world, call.node()).into_iter().filter(|row| wanted(row) && seen(row));
-    Ok(Reply::Data(rows.collect::<Vec<_>>().into()))
+    Reply::Data(rows.collect::<Vec<_>>().into())
 }
 
 /// `GET /nodes/{node}/network/{iface}`
@@ -77,7 +77,7 @@ pub(super) fn one(call: &mut Call) -> Result<Reply, Failure> {
 }
 
 /// `GET /nodes/{node}/sdn/zones/{zone}/bridges`, 9 only.
-pub(super) fn zone_bridges(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn zone_bridges(call: &mut Call) -> Reply {
     let bridges = call.world.site.bridges.iter();
     let rows: Vec<Value> = bridges
         .map(|bridge| {
@@ -87,5 +87,5 @@ pub(super) fn zone_bridges(call: &mut Call) -> Result<Reply, Failure> {
             json!({ "name": bridge.name, "ports": ports, "vlan_filtering": filtering })
         })
         .collect();
-    Ok(Reply::Data(rows.into()))
+    Reply::Data(rows.into())
 }

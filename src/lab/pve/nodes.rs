@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::acl;
-use super::answer::{Failure, Reply};
+use super::answer::Reply;
 use super::call::Call;
 use super::cluster;
 use super::hypervisor;
@@ -51,20 +51,20 @@ pub(super) fn resources(call: &Call) -> Vec<Value> {
 }
 
 /// `GET /nodes`
-pub(super) fn list(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn list(call: &mut Call) -> Reply {
     cluster::settle(call.world);
     let mut rows: Vec<Value> = call.world.site.nodes.iter().map(|node| row(call, node)).collect();
     for row in &mut rows {
         row["ssl_fingerprint"] = call.world.pve.certificates.first().map(|shown| shown.fingerprint.clone()).into();
     }
-    Ok(Reply::Data(rows.into()))
+    Reply::Data(rows.into())
 }
 
 /// `GET /nodes/{node}/status`
-pub(super) fn status(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn status(call: &mut Call) -> Reply {
     let release = call.release();
     let Some(node) = call.world.site.nodes.iter().find(|node| node.name == call.node()) else {
-        return Ok(Reply::Data(Value::Null));
+        return Reply::Data(Value::Null);
     };
     let facts = numbers(call.world, node);
     let (total, used) = (node.memory * GIB, facts["mem"].as_u64().unwrap_or(0));
@@ -73,7 +73,7 @@ pub(super) fn status(call: &mut Call) -> Result<Reply, Failure> {
         memory["available"] = total.saturating_sub(used).into();
     }
     let kernel = if release.nine() { "6.14.11-3-pve" } else { "6.8.12-15-pve" };
-    Ok(Reply::Data(json!({
+    Reply::Data(json!({
         "cpu": 0.02, "wait": 0, "idle": 0, "uptime": facts["uptime"], "loadavg": ["0.10", "0.12", "0.09"],
         "memory": memory,
         "swap": { "total": 0, "used": 0, "free": 0 },
@@ -88,19 +88,19 @@ pub(super) fn status(call: &mut Call) -> Result<Reply, Failure> {
             "family": "25", "vendor": "AuthenticAMD", "model": "AMD EPYC 4564P 16-Core Processor",
             "flags": "fpu cx16 lahf_lm popcnt sse3 ssse3 sse4_1 sse4_2 aes avx avx2 bmi1 bmi2 fma svm",
         },
-    })))
+    }))
 }
 
 /// `GET /version` and `GET /nodes/{node}/version`
-pub(super) fn version(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn version(call: &mut Call) -> Reply {
     let release = call.release();
-    Ok(Reply::Data(json!({
+    Reply::Data(json!({
         "version": release.manager(), "release": release.short(), "repoid": "0000000000000000",
-    })))
+    }))
 }
 
 /// `GET /nodes/{node}/certificates/info`
-pub(super) fn certificates(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn certificates(call: &mut Call) -> Reply {
     let shown = call.world.pve.certificates.iter();
     let rows: Vec<Value> = shown
         .map(|certificate| {
@@ -112,23 +112,20 @@ pub(super) fn certificates(call: &mut Call) -> Result<Reply, Failure> {
             })
         })
         .collect();
-    Ok(Reply::Data(rows.into()))
+    Reply::Data(rows.into())
 }
 
 /// `GET /nodes/{node}/capabilities/qemu/cpu`
-pub(super) fn cpu_models(call: &mut Call) -> Result<Reply, Failure> {
-    let models = call.schema().cpu_vendors.iter();
-    let rows: Vec<Value> =
-        models.map(|(name, vendor)| json!({ "name": name, "vendor": vendor, "custom": 0 })).collect();
-    Ok(Reply::Data(rows.into()))
+pub(super) fn cpu_models(call: &mut Call) -> Reply {
+    Reply::Data(call.schema().cpu_list.clone().into())
 }
 
 /// `GET /nodes/{node}/capabilities/qemu/machines`
-pub(super) fn machines(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn machines(call: &mut Call) -> Reply {
     let version = call.release().qemu().rsplit_once('.').map_or("10.1", |(version, _)| version);
     let rows = json!([
         { "id": format!("pc-i440fx-{version}"), "type": "i440fx", "version": version },
         { "id": format!("pc-q35-{version}"), "type": "q35", "version": version },
     ]);
-    Ok(Reply::Data(rows))
+    Reply::Data(rows)
 }

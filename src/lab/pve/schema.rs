@@ -15,8 +15,8 @@ use serde_json::Value;
 #[derive(Debug, Deserialize)]
 pub(super) struct Schema {
     pub cpu_models: Vec<String>,
-    /// Models that `capabilities` lists, with their vendors.
-    pub cpu_vendors: BTreeMap<String, String>,
+    /// Models as `capabilities` lists them.
+    pub cpu_list: Vec<Value>,
     /// Built-in roles and their privileges.
     pub roles: BTreeMap<String, Vec<String>>,
     /// `net[n]` to its lowest and highest index.

@@ -26,16 +26,19 @@ pub(super) fn head(schema: &Schema, vm: &Vm) -> Vec<u8> {
     format!("{MAGIC}{}\n", serde_json::json!(files)).into_bytes()
 }
 
-/// Version 1 of the network configuration: one link for every card.
+/// Version 1 of the network configuration: one link for every card that has an ipconfig.
 fn network(schema: &Schema, vm: &Vm) -> String {
     let mut text = String::from("version: 1\nconfig:\n");
     for index in 0..32 {
+        // A card without ipconfigN is not named, and so keeps the guest's own default (qemu-server 9.2:
+        // src/PVE/QemuServer/Cloudinit.pm).
+        let Some(ip) = properties(schema, vm, &format!("ipconfig{index}")) else { continue };
         let Some(net) = properties(schema, vm, &format!("net{index}")) else { continue };
         let mac = net.get("macaddr").map(|mac| mac.to_lowercase()).unwrap_or_default();
         let start =
             format!("    - type: physical\n      name: eth{index}\n      mac_address: '{mac}'\n      subnets:\n");
         text.push_str(&start);
-        subnet(&mut text, &properties(schema, vm, &format!("ipconfig{index}")).unwrap_or_default());
+        subnet(&mut text, &ip);
     }
     let list = |option: &str| split_list(vm.config.get(option).map_or("", String::as_str)).join("', '");
     let (servers, search) = (list("nameserver"), list("searchdomain"));

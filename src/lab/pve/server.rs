@@ -4,59 +4,27 @@
 //! so a 403 can hide a 400, and a path variable is used for the permission
 //! before it is verified (pve-http-server, PVE::HTTPServer, PVE::RESTHandler).
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue,
-    TRANSFER_ENCODING,
-};
-use http_body_util::{BodyExt, Full};
-use percent_encoding::percent_decode_str;
+use http::header::{ACCEPT_ENCODING, CONNECTION, HeaderValue};
 use serde_json::Value;
 
-use super::answer::{self, Envelope, Failure, Reply};
-use super::auth::{self, Identity};
-use super::body;
+use super::answer::{self, Failure, Reply};
+use super::auth::Identity;
 use super::call::Call;
-use super::routes::{self, Route};
-use super::upload;
+use super::request::{self, Asked, Sent, Unread};
+use super::routes::Route;
 use super::verify::{self, Errors, Raw};
 use super::work::{self, Order, Work};
-use super::{acl, agent, config_lock, content, dispatch, download};
+use super::{acl, agent, config_lock, dispatch, download, file};
 use crate::lab::clock::Clock;
 use crate::lab::faults::{Effect, Face};
-use crate::lab::http::{self as server, Hangup, Peer, Request, Response};
+use crate::lab::http::{Hangup, Peer, Request, Response};
 use crate::lab::world::Shared;
 
-/// pve-http-server 6.0: what a form may weigh.
-const FORM_LIMIT: usize = 512 * 1024;
-/// What a lab holds in memory of one upload.
-const UPLOAD_LIMIT: usize = 256 << 20;
 /// How long a refused caller waits for the news.
 const PENALTY: Duration = Duration::from_secs(3);
-
-/// A request whose head was understood.
-struct Asked {
-    method: String,
-    /// Decoded, without prefix and format, as messages show it.
-    path: String,
-    envelope: Envelope,
-    query: Raw,
-    who: Result<Identity, &'static str>,
-    route: Option<Route>,
-    multipart: Option<String>,
-}
-
-/// What the body held.
-struct Sent {
-    raw: Raw,
-    file: Option<Bytes>,
-}
 
 pub(super) async fn handle(shared: Shared, request: Request, _peer: Arc<Peer>) -> Result<Response, Hangup> {
     let gzip = request
@@ -64,11 +32,16 @@ pub(super) async fn handle(shared: Shared, request: Request, _peer: Arc<Peer>) -
         .get(ACCEPT_ENCODING)
         .is_some_and(|value| value.to_str().is_ok_and(|value| value.contains("gzip")));
     let response = serve(&shared, request).await?;
-    Ok(if gzip { compress(response).await } else { response })
+    Ok(if gzip { answer::compress(response).await } else { response })
 }
 
 async fn serve(shared: &Shared, request: Request) -> Result<Response, Hangup> {
-    let asked = match head(shared, &request) {
+    if request::is_overlong(&request) {
+        let clock = shared.lock().site.clock;
+        work::pause(clock.span(Duration::from_secs(5))).await;
+        return Err(Hangup);
+    }
+    let asked = match request::head(shared, &request) {
         Ok(asked) => asked,
         Err(response) => return Ok(*response),
     };
@@ -84,7 +57,7 @@ async fn serve(shared: &Shared, request: Request) -> Result<Response, Hangup> {
         work::pause(clock.span(PENALTY)).await;
         return Ok(answer::bare(failure.status, failure.message.trim_end()));
     }
-    let sent = match read(&asked, request).await {
+    let sent = match request::read(&asked, request).await {
         Ok(sent) => Ok(sent),
         Err(Unread::Answer(response)) => Err(response),
         Err(Unread::Hangup) => {
@@ -100,97 +73,11 @@ async fn serve(shared: &Shared, request: Request) -> Result<Response, Hangup> {
     Ok(response)
 }
 
-/// Everything that the head alone decides.
-fn head(shared: &Shared, request: &Request) -> Result<Asked, Box<Response>> {
-    let refuse = |status: u16, text: String| Err(Box::new(answer::plain(status, &text)));
-    let method = request.method().as_str().to_owned();
-    if !["GET", "POST", "PUT", "DELETE"].contains(&method.as_str()) {
-        let reason = format!("method '{method}' not available");
-        return Err(Box::new(answer::dress(server::answer(501, &reason, "", ""))));
-    }
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    if request.headers().contains_key(TRANSFER_ENCODING) {
-        return refuse(501, "chunked transfer encoding not supported".into());
-    }
-    let length: usize = text(CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0);
-    if length > 0 && (method == "GET" || method == "DELETE") {
-        return refuse(501, format!("Unexpected content for method '{method}'"));
-    }
-    let full = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
-    let Some(rest) = full.strip_prefix("/api2/") else {
-        let text = format!("no such file '{full}'");
-        return Err(Box::new(answer::dress(server::answer(500, &text, "", format!("{text}\n")))));
-    };
-    let (format, rest) = rest.split_once('/').unwrap_or((rest, ""));
-    let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
-    let path = format!("/{}", segments.join("/"));
-    let envelope = match format {
-        "json" => Envelope::Json,
-        "extjs" => Envelope::ExtJs,
-        _ => return refuse(501, format!("no formatter for uri {path}, {format}")),
-    };
-    let world = shared.lock();
-    let route = routes::find(world.pve.release.schema(), &method, &path);
-    let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let who = auth::authenticate(&world.site, authorization, super::now());
-    let upload = route.as_ref().is_some_and(|route| route.endpoint.path.ends_with("/upload"));
-    let multipart = text(CONTENT_TYPE).filter(|_| upload).and_then(upload::boundary).map(str::to_owned);
-    let query = body::form(request.uri().query().unwrap_or_default().as_bytes());
-    Ok(Asked { method, path, envelope, query, who, route, multipart })
-}
-
 /// Uploads are refused before their body is read.
 fn upload_permitted(shared: &Shared, asked: &Asked, who: &Identity) -> Result<(), Failure> {
     let Some(route) = &asked.route else { return Ok(()) };
     let storage = route.variables.get("storage").map_or("", String::as_str);
     acl::require(&shared.lock(), who, &format!("/storage/{storage}"), &["Datastore.AllocateTemplate"])
-}
-
-enum Unread {
-    Answer(Box<Response>),
-    Hangup,
-}
-
-/// Reads and decodes the body.
-async fn read(asked: &Asked, request: Request) -> Result<Sent, Unread> {
-    let refuse = |status: u16, text: &str| Err(Unread::Answer(Box::new(answer::plain(status, text))));
-    if asked.method == "GET" || asked.method == "DELETE" {
-        return Ok(Sent { raw: Raw::new(), file: None });
-    }
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let kind = text(CONTENT_TYPE);
-    let length: usize = text(CONTENT_LENGTH).and_then(|length| length.parse().ok()).unwrap_or(0);
-    let upload = asked.route.as_ref().is_some_and(|route| route.endpoint.path.ends_with("/upload"));
-    if let Some(boundary) = &asked.multipart {
-        let body = server::body(request.into_body(), UPLOAD_LIMIT).await.ok_or(Unread::Hangup)?;
-        return match upload::parse(&body, boundary) {
-            Ok(parts) => Ok(Sent { raw: parts.fields, file: Some(parts.file) }),
-            Err(upload::Broken::BadRequest) => {
-                Err(Unread::Answer(Box::new(answer::dress(server::answer(400, "Bad Request", "", "")))))
-            }
-            Err(upload::Broken::Died(text)) => Err(Unread::Answer(Box::new(answer::plain(500, &text)))),
-        };
-    }
-    if upload && length > 0 {
-        return Err(Unread::Hangup);
-    }
-    let json = kind.as_deref().is_some_and(|kind| kind.starts_with("application/json"));
-    let form = kind.as_deref().is_none_or(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-    if !json && !form && length > 0 {
-        let kind = kind.unwrap_or_default();
-        return refuse(506, &format!("upload 'Content-Type '{kind}' not implemented"));
-    }
-    if length > FORM_LIMIT {
-        return refuse(501, "for data too large");
-    }
-    let body = server::body(request.into_body(), FORM_LIMIT).await.ok_or(Unread::Hangup)?;
-    if json && !body.is_empty() {
-        return match body::json(&body) {
-            Ok(raw) => Ok(Sent { raw, file: None }),
-            Err(body::Unreadable(status, text)) => refuse(status, &text),
-        };
-    }
-    Ok(Sent { raw: body::form(&body), file: None })
 }
 
 /// Reports the call to the script, and does what the script says.
@@ -233,7 +120,7 @@ fn subject(asked: &Asked, sent: Option<&Sent>) -> String {
     let given =
         |name: &str| sent.and_then(|sent| sent.raw.get(name)).or_else(|| asked.query.get(name)).map(verify::plain);
     let of_task = variable("upid").map(|upid| upid.split(':').nth(6).unwrap_or_default().to_owned());
-    let file = given("filename").map(|name| content::normalise(&name));
+    let file = given("filename").map(|name| file::normalise(&name));
     let found = variable("vmid").or_else(|| variable("volume")).or(of_task).or_else(|| given("vmid")).or(file);
     found.unwrap_or_default()
 }
@@ -323,10 +210,13 @@ async fn call(
         let mut world = shared.lock();
         let mut call = Call { world: &mut world, who, params, now: super::now() };
         match sent.file {
-            Some(file) => content::upload(&mut call, file)?,
+            Some(file) => file::upload(&mut call, file)?,
             None => dispatch::run(&mut call, &endpoint.method, &endpoint.path)?,
         }
     };
+    if endpoint.method != "GET" {
+        shared.wake();
+    }
     match reply {
         Reply::Data(data) => Ok(asked.envelope.success(data, None)),
         // pve-http-server leaves a total of zero out.
@@ -400,22 +290,4 @@ async fn start(
         };
     }
     Ok(answer.map_or_else(|| upid.as_str().into(), |answer| answer(&upid)))
-}
-
-/// Bodies over 1 KiB are compressed for those who accept it.
-async fn compress(response: Response) -> Response {
-    let (mut parts, body) = response.into_parts();
-    let Ok(body) = body.collect().await;
-    let body = body.to_bytes();
-    if body.len() <= 1024 || parts.headers.contains_key(CONTENT_ENCODING) {
-        return Response::from_parts(parts, Full::new(body));
-    }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    match encoder.write_all(&body).and_then(|()| encoder.finish()) {
-        Ok(packed) => {
-            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            Response::from_parts(parts, Full::new(packed.into()))
-        }
-        Err(_) => Response::from_parts(parts, Full::new(body)),
-    }
 }

@@ -5,7 +5,7 @@ pub(super) fn print(bytes: u64) -> String {
     let mut value = bytes;
     let mut unit = "";
     for next in ["K", "M", "G", "T"] {
-        if value % 1024 != 0 {
+        if !value.is_multiple_of(1024) {
             break;
         }
         value /= 1024;

@@ -33,12 +33,12 @@ pub(super) fn current(call: &mut Call) -> Result<Reply, Failure> {
 }
 
 /// `GET /nodes/{node}/qemu`: the VMs that the caller may see.
-pub(super) fn list(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn list(call: &mut Call) -> Reply {
     let detail = if call.flag("full") { Detail::Full } else { Detail::List };
     let here = call.world.pve.vms.iter().filter(|(_, vm)| vm.node == call.node());
     let seen = here.filter(|(vmid, _)| acl::may(call.world, call.who, &format!("/vms/{vmid}"), "VM.Audit"));
     let rows: Vec<Value> = seen.map(|(vmid, vm)| status(call.world, *vmid, vm, detail).into()).collect();
-    Ok(Reply::Data(rows.into()))
+    Reply::Data(rows.into())
 }
 
 fn status(world: &World, vmid: u32, vm: &Vm, detail: Detail) -> Map<String, Value> {

@@ -88,8 +88,7 @@ mod tests {
     use super::*;
 
     fn body(parts: &[&str]) -> Bytes {
-        let text: String = parts.iter().map(|part| format!("--B\r\n{part}\r\n")).collect();
-        Bytes::from(text + "--B--\r\n")
+        Bytes::from(["--B\r\n", &parts.join("\r\n--B\r\n"), "\r\n--B--\r\n"].concat())
     }
 
     const CONTENT: &str = "Content-Disposition: form-data; name=\"content\"\r\n\r\niso";

@@ -1,6 +1,7 @@
 //! VM configurations: stored text, and how the API shows it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -41,14 +42,15 @@ impl Vm {
 
     /// SHA-1 of the configuration file, pending section included.
     pub fn digest(&self) -> String {
+        // Writing to a string cannot fail.
         let mut text = String::new();
         for (option, value) in &self.config {
-            text.push_str(&format!("{option}: {value}\n"));
+            let _ = writeln!(text, "{option}: {value}");
         }
         if !self.pending.is_empty() {
             text.push_str("\n[PENDING]\n");
             for (option, change) in &self.pending {
-                text.push_str(&format!("{option}: {}\n", change.as_deref().unwrap_or("delete")));
+                let _ = writeln!(text, "{option}: {}", change.as_deref().unwrap_or("delete"));
             }
         }
         hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))

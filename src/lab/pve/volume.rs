@@ -111,8 +111,8 @@ pub(super) fn parse_name(storage: &Storage, name: &str) -> Result<(&'static str,
 
 /// `.iso` or `.img` in any case.
 pub(super) fn is_iso_name(file: &str) -> bool {
-    let lower = file.to_ascii_lowercase();
-    lower.len() > 4 && (lower.ends_with(".iso") || lower.ends_with(".img"))
+    let end = file.rsplit_once('.').map(|(stem, end)| (stem.is_empty(), end.to_ascii_lowercase()));
+    matches!(end, Some((false, end)) if end == "iso" || end == "img")
 }
 
 /// An importable image: lower-case extensions and a narrow alphabet.
@@ -137,10 +137,9 @@ pub(super) fn place(site: &Site, node: &str, volid: &str) -> Option<Place> {
 pub(super) fn path(storage: &Storage, name: &str) -> String {
     let root = storage.path.clone().unwrap_or_else(|| "/dev/pve".to_owned());
     match (plugin(storage), name.split_once('/')) {
-        (Plugin::Block { .. }, _) => format!("{root}/{name}"),
+        (Plugin::Block { .. }, _) | (_, Some(("import" | "snippets", _))) => format!("{root}/{name}"),
         (_, Some(("iso", file))) => format!("{root}/template/iso/{file}"),
         (_, Some(("vztmpl", file))) => format!("{root}/template/cache/{file}"),
-        (_, Some(("import" | "snippets", _))) => format!("{root}/{name}"),
         _ => format!("{root}/images/{name}"),
     }
 }
@@ -179,8 +178,7 @@ pub(super) fn allocate(
     let format = match (kind, wanted.format) {
         (Plugin::Directory, Some(format)) => format,
         (Plugin::Directory, None) if wanted.cloudinit => "qcow2",
-        (Plugin::Directory, None) => "raw",
-        (Plugin::Block { .. }, None | Some("raw")) => "raw",
+        (Plugin::Directory, None) | (Plugin::Block { .. }, None | Some("raw")) => "raw",
         (Plugin::Block { word, .. }, Some(other)) => return Err(format!("unsupported format '{other}' for {word}")),
     };
     let stem = |label: &str| match kind {
@@ -195,7 +193,7 @@ pub(super) fn allocate(
     let label = if wanted.cloudinit {
         "cloudinit".to_owned()
     } else {
-        (0..).map(|index| format!("disk-{index}")).find(|label| !taken(&stem(label))).unwrap_or_default()
+        (0..10_000).map(|index| format!("disk-{index}")).find(|label| !taken(&stem(label))).unwrap_or_default()
     };
     let name = stem(&label);
     let charge = match kind {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::auth::Identity;
 use super::create::Creation;
 use super::power::{Shutdown, Stop};
-use super::{config, console, content, create, destroy, download, hypervisor, power, resize, start};
+use super::{config, console, content, create, destroy, download, file, hypervisor, power, resize, start};
 use crate::lab::clock::{Clock, physics};
 use crate::lab::world::{Shared, World};
 
@@ -30,8 +30,11 @@ pub(super) struct Job {
     /// The answer is null if it ends within this many seconds.
     pub patience: Option<u64>,
     /// The answer when it is not the UPID alone.
-    pub answer: Option<Box<dyn FnOnce(&str) -> serde_json::Value + Send + Sync>>,
+    pub answer: Option<Answer>,
 }
+
+/// Makes a call's answer from the UPID.
+pub(super) type Answer = Box<dyn FnOnce(&str) -> serde_json::Value + Send + Sync>;
 
 /// What it does.
 pub(super) enum Work {
@@ -56,7 +59,7 @@ pub(super) enum Work {
     DeleteVolume {
         volid: String,
     },
-    Upload(content::Upload),
+    Upload(file::Upload),
     Download(download::Request),
     /// A terminal that nobody connects to.
     Console {
@@ -155,7 +158,7 @@ fn act(world: &mut World, worker: &Worker) -> Result<(), String> {
         Work::Resize { disk, size, digest } => resize::work(world, worker, vmid, disk, size, digest.as_deref()),
         Work::Configure(change) => config::work(world, worker, vmid, change),
         Work::DeleteVolume { volid } => content::delete_work(world, upid, node, volid),
-        Work::Upload(upload) => content::upload_work(world, upid, node, upload, worker.now),
+        Work::Upload(upload) => file::upload_work(world, upid, node, upload, worker.now),
         Work::Console { port } => {
             world.pve.tasks.log(upid, "failed: timed out");
             Err(console::unused(vmid, *port))

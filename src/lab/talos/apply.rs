@@ -9,7 +9,7 @@ use super::server::Peer;
 use crate::lab::fleet::applied::Applied;
 use crate::lab::fleet::{Machine, Port, Stage, System, devices};
 use crate::lab::world::World;
-use crate::machineconfig::{Documents, Minor};
+use crate::machineconfig::{Documents, Minor, Mode as Platform, Verdict, validate};
 use crate::talos::wire::machine::apply_configuration_request::Mode;
 use crate::talos::wire::machine::{ApplyConfiguration, ApplyConfigurationRequest, ApplyConfigurationResponse};
 
@@ -33,23 +33,22 @@ pub(super) fn apply(
     let mode = Mode::try_from(request.mode).map_err(|_| Status::invalid_argument("unknown apply mode"))?;
     check_mode(mode, maintenance, system)?;
     let old = maintenance && !system.minor.unified_maintenance;
-    let config = read(&request.data, &system.image.version).map_err(|error| {
+    let read = read(&request.data, system).map_err(|error| {
         if old { Status::unknown(format!("failed to parse config: {error}")) } else { Status::invalid_argument(error) }
     })?;
+    let Read { config, verdict } = read;
     if !maintenance && !config.complete {
         return Err(Status::invalid_argument(
             "the applied machine configuration doesn't contain v1alpha1 config, did you mean to patch the machine config instead?",
         ));
     }
-    for (problems, what) in
-        [(invalid(&config, system), "configuration"), (absent(&config, machine, system), "runtime configuration")]
-    {
+    let absent = absent(&config, machine, system);
+    for (problems, what) in [(&verdict.errors, "configuration"), (&absent, "runtime configuration")] {
         if !problems.is_empty() {
-            let text = multierror(&problems);
+            let text = multierror(problems);
             return Err(Status::invalid_argument(if old { format!("{what} validation failed: {text}") } else { text }));
         }
     }
-    let unattended_reboot = system.minor.refuses_reboot_mode;
     let (mode, details) = match (maintenance, old, mode) {
         _ if request.dry_run && old => {
             (mode, "Dry run summary:\nNode is running in maintenance mode and does not have a config yet.".to_owned())
@@ -69,11 +68,12 @@ pub(super) fn apply(
     if acts {
         let host = world.site.factory.hosts.first().cloned().unwrap_or_default();
         world.fleet.apply(face.vmid, &Arc::new(config), &host);
-        if mode == Mode::Reboot && !maintenance && !unattended_reboot {
+        if mode == Mode::Reboot && !maintenance {
             world.fleet.reboot(face.vmid, false);
         }
     }
-    let message = ApplyConfiguration { metadata: None, warnings: Vec::new(), mode: mode.into(), mode_details: details };
+    let message =
+        ApplyConfiguration { metadata: None, warnings: verdict.warnings, mode: mode.into(), mode_details: details };
     Ok(ApplyConfigurationResponse { messages: vec![message] })
 }
 
@@ -92,28 +92,21 @@ fn check_mode(mode: Mode, maintenance: bool, system: &System) -> Result<(), Stat
     }
 }
 
-/// Reads as strictly as a machine of this version does.
-fn read(data: &[u8], version: &str) -> Result<Applied, String> {
-    let text = std::str::from_utf8(data).map_err(|error| format!("yaml: {error}"))?;
-    let minor = Minor::parse(version).unwrap_or(Minor::NEWEST);
-    Documents::parse_for(text, &minor).map_err(|error| error.to_string())?;
-    Applied::parse(text).map_err(|error| error.to_string())
+/// A configuration, and what the machine thinks of it by itself.
+struct Read {
+    config: Applied,
+    verdict: Verdict,
 }
 
-/// What is wrong with the configuration by itself, on this platform.
-fn invalid(config: &Applied, system: &System) -> Vec<String> {
-    let mut problems = Vec::new();
-    if !config.complete {
-        return problems;
-    }
-    let metal = system.image.platform == "metal";
-    if config.install.is_none() && metal && !system.minor.unattended_install {
-        problems.push("install instructions are required in \"metal\" mode".to_owned());
-    }
-    if config.machine_ca.cert.is_empty() {
-        problems.push("issuing Talos API CA certificate is required (.machine.ca)".to_owned());
-    }
-    problems
+/// Reads and validates as strictly as a machine of this version and platform does.
+fn read(data: &[u8], system: &System) -> Result<Read, String> {
+    let text = std::str::from_utf8(data).map_err(|error| format!("yaml: {error}"))?;
+    let minor = Minor::parse(&system.image.version).unwrap_or(Minor::NEWEST);
+    let documents = Documents::parse_for(text, &minor).map_err(|error| error.to_string())?;
+    let mode = if system.image.platform == "metal" { Platform::Metal } else { Platform::Cloud };
+    let verdict = validate(&documents, mode, false, &minor);
+    let config = Applied::parse(text).map_err(|error| error.to_string())?;
+    Ok(Read { config, verdict })
 }
 
 /// What is wrong with it on this machine.

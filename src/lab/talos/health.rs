@@ -18,7 +18,7 @@ use crate::talos::wire::cluster::{HealthCheckProgress, HealthCheckRequest};
 type Check = (&'static str, fn(&World, &Nodes) -> Result<(), String>);
 
 /// Talos: pkg/cluster/check: in this order.
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 16] = [
     ("etcd to be healthy", etcd_healthy),
     ("etcd members to be consistent across nodes", etcd_consistent),
     ("etcd members to be control plane nodes", etcd_consistent),
@@ -28,6 +28,7 @@ const CHECKS: [Check; 12] = [
     ("all nodes memory sizes", |world, nodes| {
         all(world, &nodes.all(), "memory is too small", |machine| machine.hardware.memory_mib >= 1024 - 150)
     }),
+    ("all nodes disk sizes", |_, _| Ok(())),
     ("no diagnostics", |_, _| Ok(())),
     ("kubelet to be healthy", |world, nodes| {
         all(world, &nodes.control_planes, "kubelet is not running", |machine| {
@@ -40,11 +41,10 @@ const CHECKS: [Check; 12] = [
     ("all k8s nodes to report", nodes_report),
     ("all control plane static pods to be running", kubernetes_up),
     ("all control plane components to be ready", kubernetes_up),
-    ("all k8s nodes to report ready", |world, nodes| {
-        all(world, &nodes.all(), "node is not ready", |machine| {
-            machine.system.as_ref().is_some_and(|system| system.node_ready)
-        })
-    }),
+    ("all k8s nodes to report ready", nodes_ready),
+    ("kube-proxy to report ready", nodes_report),
+    ("coredns to report ready", nodes_ready),
+    ("all k8s nodes to report schedulable", nodes_report),
 ];
 
 #[derive(Clone, Debug)]
@@ -110,8 +110,14 @@ async fn next(mut progress: Progress) -> Option<(Result<HealthCheckProgress, Sta
     }
     loop {
         let (what, check) = *CHECKS.get(progress.at)?;
-        let found = check(&progress.face.shared.lock(), &progress.nodes);
+        let (found, skips) = {
+            let world = progress.face.shared.lock();
+            (check(&world, &progress.nodes), skips_ready(&progress.face, &world))
+        };
+        let skips = skips && matches!(what, "all k8s nodes to report ready" | "coredns to report ready");
+        let found = if skips { Ok(()) } else { found };
         let line = match &found {
+            Ok(()) if skips => format!("waiting for {what}: SKIP"),
             Ok(()) => format!("waiting for {what}: OK"),
             Err(reason) => format!("waiting for {what}: {reason}"),
         };
@@ -186,6 +192,19 @@ fn nodes_report(world: &World, nodes: &Nodes) -> Result<(), String> {
         Some(ip) => Err(format!("can't find expected node with IPs [{ip:?}]")),
         None => Ok(()),
     }
+}
+
+fn nodes_ready(world: &World, nodes: &Nodes) -> Result<(), String> {
+    all(world, &nodes.all(), "node is not ready", |machine| {
+        machine.system.as_ref().is_some_and(|system| system.node_ready)
+    })
+}
+
+/// Nodes without a CNI never become Ready, and newer minors know it.
+fn skips_ready(face: &Face, world: &World) -> bool {
+    face.system(world).is_ok_and(|system| {
+        system.minor.skips_ready_without_cni && system.config.as_ref().is_some_and(|config| config.cni_none)
+    })
 }
 
 fn kubernetes_up(world: &World, nodes: &Nodes) -> Result<(), String> {

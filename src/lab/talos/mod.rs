@@ -1,7 +1,7 @@
 //! What a machine answers on port 50000.
 //!
 //! [`Face`] is one boot of one machine. Every method goes through
-//! [`Face::call`]: the script of faults, the caller's rights, then one look at
+//! `Face::call`: the script of faults, the caller's rights, then one look at
 //! (or change of) the world under its lock. The generated traits are
 //! implemented in `services`, one line a method; what a method does is in the
 //! file of its subject.
@@ -82,15 +82,16 @@ impl Face {
             Some(Effect::Delay { millis }) => pause(Duration::from_millis(*millis)).await,
             Some(Effect::Silent) => return std::future::pending().await,
         }
-        let result = {
+        let (result, moved) = {
             let mut world = self.shared.lock();
             self.authorise(&world, method, &peer)?;
             let result = act(self, &mut world, &message, &peer);
             // What the call set off and takes no time is done before the caller hears of it.
-            world.advance();
-            result
+            (result, world.advance())
         };
-        self.shared.wake();
+        if moved || rights::changes(method) {
+            self.shared.wake();
+        }
         match effect {
             Some(Effect::ActThenFail { code, text }) => Err(Status::new(Code::from(i32::from(code)), text)),
             Some(Effect::LoseReply) => peer.hang_up().await,

@@ -82,6 +82,11 @@ pub(super) fn with_roles(method: &str, roles: &[String]) -> Result<(), Status> {
     if rank(roles).is_some_and(|rank| rank >= need) { Ok(()) } else { Err(Status::permission_denied("not authorized")) }
 }
 
+/// Whether `method` may change the world: no reader may.
+pub(super) fn changes(method: &str) -> bool {
+    row(method).0 > Need::Reader
+}
+
 pub(super) fn is_admin(roles: &[String]) -> bool {
     rank(roles) == Some(Need::Admin)
 }

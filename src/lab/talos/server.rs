@@ -2,7 +2,7 @@
 //!
 //! A machine that loses power takes its connections with it; one that reboots
 //! or reconfigures ends them politely first. tonic offers only the polite way,
-//! so every connection carries a [`Cut`] that ends it from outside.
+//! so every connection carries a `Cut` that ends it from outside.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -73,7 +73,7 @@ impl Server {
         *self.tls.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    /// Closes the socket now, and its connections when their calls are done, at the latest after [`GRACE`].
+    /// Closes the socket now, and its connections when their calls are done, at the latest after two seconds.
     #[expect(clippy::disallowed_methods, reason = "the grace period of a server that nobody waits for")]
     pub fn end(mut self) {
         self.accepting.abort();

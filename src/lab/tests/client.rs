@@ -86,17 +86,37 @@ fn config(trust: &Trust<'_>) -> ClientConfig {
     config
 }
 
+/// Tries until it works: the world may be ahead of its sockets by a moment.
+pub(super) async fn patiently<T, E: std::fmt::Debug>(attempt: impl AsyncFn() -> Result<T, E>) -> T {
+    let trying = async {
+        loop {
+            if let Ok(done) = attempt().await {
+                return done;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), trying).await.expect("it works within 30 s")
+}
+
 /// A connection to one machine.
 #[derive(Clone)]
 pub(super) struct Client(Channel);
 
 impl Client {
-    pub(super) async fn insecure(lab: &Lab, ip: IpAddr) -> Result<Self, String> {
-        Self::connect(lab, ip, Trust::Anything).await
+    /// Without a certificate, as soon as the machine answers.
+    pub(super) async fn insecure(lab: &Lab, ip: IpAddr) -> Self {
+        patiently(async || Self::connect(lab, ip, Trust::Anything).await).await
     }
 
-    pub(super) async fn mutual(lab: &Lab, ip: IpAddr, admin: &Admin) -> Result<Self, String> {
-        Self::connect(lab, ip, Trust::Mutual(admin)).await
+    /// With ours, as soon as the machine answers with its own.
+    pub(super) async fn mutual(lab: &Lab, ip: IpAddr, admin: &Admin) -> Self {
+        patiently(async || Self::connect(lab, ip, Trust::Mutual(admin)).await).await
+    }
+
+    /// Once: what happens to somebody with this certificate, or none.
+    pub(super) async fn attempt(lab: &Lab, ip: IpAddr, admin: Option<&Admin>) -> Result<Self, String> {
+        Self::connect(lab, ip, admin.map_or(Trust::Anything, Trust::Mutual)).await
     }
 
     async fn connect(lab: &Lab, ip: IpAddr, trust: Trust<'_>) -> Result<Self, String> {

@@ -5,13 +5,15 @@ use std::io::Read;
 use prost::Message;
 use tonic::Code;
 
-use super::client::Client;
+use super::client::{Client, patiently};
 use super::*;
 use crate::lab::fleet::Stage;
 use crate::talos::wire::cluster::cluster_service_client::ClusterServiceClient;
 use crate::talos::wire::cluster::{ClusterInfo, HealthCheckRequest};
 use crate::talos::wire::machine::apply_configuration_request::Mode;
-use crate::talos::wire::machine::{BootstrapRequest, EtcdMemberListRequest};
+use crate::talos::wire::machine::{
+    BootstrapRequest, EtcdMemberListRequest, EventsRequest, MachineStatusEvent, RebootRequest,
+};
 use crate::talos::wire::specs::MachineStatusSpec;
 
 const AUTO: i32 = Mode::Auto as i32;
@@ -20,7 +22,7 @@ impl Lab {
     async fn install(&self, cluster: &Cluster, vmid: u32, role: Role, ip: Ipv4Addr) {
         self.power_on(vmid, &cluster.version);
         let lease = self.address(vmid).await;
-        let client = Client::insecure(self, lease).await.expect("it is in maintenance mode");
+        let client = Client::insecure(self, lease).await;
         let config = cluster.config(self, vmid, role, ip);
         client.apply(config, AUTO).await.expect("the configuration is good");
     }
@@ -73,7 +75,7 @@ async fn one_machine(version: &str, contract: &str) {
     })
     .await;
     let admin = cluster.credentials();
-    let client = Client::mutual(&lab, ip.into(), &admin).await.expect("it knows our certificate");
+    let client = Client::mutual(&lab, ip.into(), &admin).await;
 
     let status = client.get("runtime", "MachineStatuses.runtime.talos.dev", "machine").await.unwrap();
     let status = MachineStatusSpec::decode(&*status.spec.unwrap().proto_spec).unwrap();
@@ -82,7 +84,7 @@ async fn one_machine(version: &str, contract: &str) {
     assert_eq!(tag, version);
     client.get("runtime", "SystemDisks.block.talos.dev", "system-disk").await.expect("it is installed");
     client.get("config", "MachineConfigs.config.talos.dev", "v1alpha1").await.expect("an administrator may");
-    let stranger = Client::insecure(&lab, ip.into()).await;
+    let stranger = Client::attempt(&lab, ip.into(), None).await;
     let refused = match stranger {
         Ok(stranger) => stranger.storage().disks(()).await.map(drop).map_err(|status| status.to_string()),
         Err(error) => Err(error),
@@ -135,14 +137,14 @@ async fn five_machines_behind_a_shared_address_become_healthy() {
     }
     let admin = cluster.credentials();
     lab.until("boot from disk", |world| system(world, 101)?.disk.is_some().then_some(())).await;
-    let client = Client::mutual(&lab, ips[0].into(), &admin).await.expect("the first control plane answers");
-    assert!(Client::mutual(&lab, ips[3].into(), &admin).await.is_err(), "a worker waits for the shared address");
+    let client = Client::mutual(&lab, ips[0].into(), &admin).await;
+    assert!(Client::attempt(&lab, ips[3].into(), Some(&admin)).await.is_err(), "a worker waits for the shared address");
     client.machine().bootstrap(BootstrapRequest::default()).await.expect("it is time");
     for vmid in 101..106 {
         lab.running(vmid).await;
     }
-    Client::mutual(&lab, ips[3].into(), &admin).await.expect("now the worker answers");
-    Client::mutual(&lab, vip.into(), &admin).await.expect("and so does the shared address");
+    Client::mutual(&lab, ips[3].into(), &admin).await;
+    Client::mutual(&lab, vip.into(), &admin).await;
     let texts = |ips: &[Ipv4Addr]| ips.iter().map(ToString::to_string).collect();
     let request = HealthCheckRequest {
         wait_timeout: Some(prost_types::Duration { seconds: 20, nanos: 0 }),
@@ -157,7 +159,7 @@ async fn five_machines_behind_a_shared_address_become_healthy() {
     while let Some(progress) = stream.message().await.expect("the cluster is healthy") {
         last = progress.message;
     }
-    assert_eq!(last, "waiting for all k8s nodes to report ready: OK");
+    assert_eq!(last, "waiting for all k8s nodes to report schedulable: OK");
     let unset = ClusterServiceClient::new(client.channel()).health_check(HealthCheckRequest::default()).await;
     let mut stream = unset.unwrap().into_inner();
     stream.message().await.unwrap();
@@ -165,13 +167,94 @@ async fn five_machines_behind_a_shared_address_become_healthy() {
 }
 
 #[tokio::test]
+async fn the_realistic_clock_takes_time_and_comes_to_the_same_end() {
+    let lab = on(Clock::Realistic { speed: 500.0 }).await;
+    let cluster = Cluster::new("v1.13.0", "1.13");
+    let ip = Ipv4Addr::new(10, 83, 0, 5);
+    lab.install(&cluster, 101, Role::ControlPlane, ip).await;
+    let admin = cluster.credentials();
+    lab.until("boot from disk", |world| {
+        (world.fleet.machine(101)?.stage == Stage::Booting && system(world, 101)?.disk.is_some()).then_some(())
+    })
+    .await;
+    let client = Client::mutual(&lab, ip.into(), &admin).await;
+    client.machine().bootstrap(BootstrapRequest::default()).await.expect("it is time");
+    lab.running(101).await;
+}
+
+#[tokio::test]
+async fn a_second_apply_without_a_certificate_is_not_authorized() {
+    // So slow that the old listener lingers for as long as a test may need.
+    let lab = on(Clock::Realistic { speed: 0.1 }).await;
+    let cluster = Cluster::new("v1.13.0", "1.13");
+    lab.power_on(101, &cluster.version);
+    {
+        // Nobody waits for a boot at this pace: the first look starts its clock, the second finds it done.
+        let mut world = lab.shared().lock();
+        world.advance();
+        let World { fleet, factory, .. } = &mut *world;
+        fleet.advance(Duration::from_secs(3600), factory);
+    }
+    lab.shared().wake();
+    let lease = lab.address(101).await;
+    let client = Client::insecure(&lab, lease).await;
+    let ip = Ipv4Addr::new(10, 83, 0, 5);
+    let config = cluster.config(&lab, 101, Role::ControlPlane, ip);
+    client.apply(config.clone(), AUTO).await.expect("the configuration is good");
+    let client = Client::insecure(&lab, ip.into()).await;
+    let refused = client.apply(config, AUTO).await.expect_err("once");
+    assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "not authorized"));
+}
+
+#[tokio::test]
+async fn events_begin_with_a_hello_and_a_reboot_ends_them() {
+    let lab = lab().await;
+    let cluster = Cluster::new("v1.13.0", "1.13");
+    let ip = Ipv4Addr::new(10, 83, 0, 5);
+    lab.install(&cluster, 101, Role::ControlPlane, ip).await;
+    lab.until("boot from disk", |world| system(world, 101)?.disk.is_some().then_some(())).await;
+    let client = Client::mutual(&lab, ip.into(), &cluster.credentials()).await;
+    let request = EventsRequest { tail_events: -1, ..EventsRequest::default() };
+    let mut events = client.machine().events(request).await.unwrap().into_inner();
+    let hello = events.message().await.unwrap().expect("a hello").data.unwrap();
+    assert!(hello.type_url.is_empty());
+    let event = events.message().await.unwrap().expect("the stage").data.unwrap();
+    assert_eq!(event.type_url, "talos/runtime/machine.MachineStatusEvent");
+    assert_eq!(MachineStatusEvent::decode(&*event.value).unwrap().stage, 1);
+    let boot = system(&lab.shared().lock(), 101).unwrap().boot;
+    client.machine().reboot(RebootRequest::default()).await.expect("an administrator may");
+    assert!(matches!(events.message().await, Ok(None) | Err(_)));
+    assert!(system(&lab.shared().lock(), 101).unwrap().boot > boot);
+}
+
+#[tokio::test]
+async fn kubernetes_asks_for_a_certificate() {
+    let lab = lab().await;
+    let cluster = Cluster::new("v1.12.4", "1.12");
+    let ip = Ipv4Addr::new(10, 83, 0, 5);
+    lab.install(&cluster, 101, Role::ControlPlane, ip).await;
+    lab.until("boot from disk", |world| system(world, 101)?.disk.is_some().then_some(())).await;
+    let client = Client::mutual(&lab, ip.into(), &cluster.credentials()).await;
+    client.machine().bootstrap(BootstrapRequest::default()).await.expect("it is time");
+    lab.running(101).await;
+    let root = reqwest::Certificate::from_pem(cluster.bundle.kubernetes_ca().as_bytes()).unwrap();
+    let web = reqwest::Client::builder().tls_certs_only([root]).no_proxy().build().unwrap();
+    let base = format!("https://{}", lab.endpoints().reach.socket(ip.into(), 6443));
+    let status = async |path: &str| {
+        let reply = patiently(async || web.get(format!("{base}{path}")).send().await).await;
+        reply.status().as_u16()
+    };
+    assert_eq!((status("/readyz").await, status("/api/v1/nodes").await), (200, 401));
+}
+
+#[tokio::test]
 async fn power_takes_the_sockets_away() {
     let lab = lab().await;
     lab.power_on(101, "v1.12.4");
     let ip = lab.address(101).await;
-    Client::insecure(&lab, ip).await.expect("it answers");
+    Client::insecure(&lab, ip).await;
     lab.shared().lock().fleet.power_off(101);
     lab.shared().wake();
-    let gone = async { while Client::insecure(&lab, ip).await.is_ok() {} };
+    let gone = async { while Client::attempt(&lab, ip, None).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(10), gone).await.expect("it is silent");
 }

@@ -6,6 +6,7 @@ mod maintenance;
 mod site;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::clock::Clock;
@@ -21,7 +22,11 @@ use crate::machineconfig::{Bundle, Contract, Documents, Input, Minor, apply, gen
 const VANILLA: &str = "376567988ad370138ad8b2698212367b8edcb69b5fd68c80be1f2ec7d603b4ba";
 
 async fn lab() -> Lab {
-    let mut site = Site { clock: Clock::Instant, ..Site::default() };
+    on(Clock::Instant).await
+}
+
+async fn on(clock: Clock) -> Lab {
+    let mut site = Site { clock, ..Site::default() };
     site.network.reserved = (2..20).chain([100]).map(|host| Ipv4Addr::new(10, 83, 0, host)).collect();
     Lab::start(LabOptions { site, port: 0 }).await.expect("the lab starts")
 }
@@ -100,9 +105,15 @@ fn mac(vmid: u32) -> Mac {
     Mac([0xbc, 0x24, 0x11, 0, 0, u8::try_from(vmid % 256).expect("below 256")])
 }
 
+/// Keys take longer to make than a lab takes to boot, and each test has a lab of its own to use them in.
+static SECRETS: LazyLock<Bundle> = LazyLock::new(|| {
+    let contract = Contract::parse("1.12").expect("a contract");
+    Bundle::generate(&contract).expect("keys are made")
+});
+
 /// A cluster's secrets and settings.
 struct Cluster {
-    bundle: Bundle,
+    bundle: &'static Bundle,
     contract: Contract,
     minor: Minor,
     version: String,
@@ -111,10 +122,9 @@ struct Cluster {
 
 impl Cluster {
     fn new(version: &str, contract: &str) -> Self {
-        let contract = Contract::parse(contract).expect("a contract");
         Self {
-            bundle: Bundle::generate(&contract).expect("keys are made"),
-            contract,
+            bundle: &SECRETS,
+            contract: Contract::parse(contract).expect("a contract"),
             minor: Minor::parse(version).expect("a known minor"),
             version: version.to_owned(),
             vip: None,
@@ -122,7 +132,7 @@ impl Cluster {
     }
 
     fn credentials(&self) -> talosconfig::Admin {
-        talosconfig::admin(&self.bundle, "lab", Vec::new(), Vec::new()).expect("a certificate is made")
+        talosconfig::admin(self.bundle, "lab", Vec::new(), Vec::new()).expect("a certificate is made")
     }
 
     /// The configuration of the machine `vmid`, at a static address.
@@ -131,7 +141,7 @@ impl Cluster {
         let mut input = Input::new("lab", &format!("https://{endpoint}:6443"), "1.34.1");
         let host = lab.endpoints().factory.authority().to_owned();
         input.install_image = format!("{host}/nocloud-installer-secureboot/{VANILLA}:{}", self.version);
-        let mut documents: Documents = generate(&self.contract, &self.bundle, role, &input).expect("it is generated");
+        let mut documents: Documents = generate(&self.contract, self.bundle, role, &input).expect("it is generated");
         let net = ipnet::Ipv4Net::new(ip, 24).expect("a network");
         let mut patches = vec![
             overlay::hostname(&self.contract, &format!("m-{vmid}")),

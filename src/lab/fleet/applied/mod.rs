@@ -6,6 +6,7 @@
 
 mod network;
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use aws_lc_rs::digest;
@@ -17,8 +18,8 @@ pub use network::{Link, Selector};
 
 use crate::inventory::Role;
 
-/// A machine configuration as a machine keeps it.
-#[derive(Clone, Debug, Default)]
+/// A machine configuration as a machine keeps it. It is full of secrets, so its `Debug` shows only what it is.
+#[derive(Clone, Default)]
 pub struct Applied {
     /// As it was received.
     pub text: String,
@@ -50,7 +51,7 @@ pub struct Applied {
 }
 
 /// A certificate authority, both halves in PEM.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Authority {
     pub cert: String,
     pub key: String,
@@ -72,7 +73,15 @@ pub struct Install {
 #[error("{0}")]
 pub struct Unreadable(String);
 
+impl fmt::Debug for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Applied");
+        shown.field("cluster", &self.cluster_name).field("role", &self.role()).finish_non_exhaustive()
+    }
+}
+
 impl Applied {
+    /// Reads all documents of `text`.
     pub fn parse(text: &str) -> Result<Self, Unreadable> {
         let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| Unreadable(error.to_string()))?;
         let documents: Vec<Value> = documents.into_iter().filter(|document| !document.is_null()).collect();

@@ -115,7 +115,7 @@ pub(super) fn world(major: u8, fixture: &Value, scenario: &Value) -> Shared {
         || name.contains("create task runs")
         || name.contains("chain without")
     {
-        site.clock = Clock::Realistic { speed: 10.0 };
+        site.clock = Clock::Realistic { speed: 2.0 };
     }
     let shared = Shared::new(site);
     {
@@ -219,7 +219,7 @@ fn remember(world: &mut World, category: &str, name: &str) {
 
 fn store(world: &mut World, name: &str, data: Vec<u8>) {
     let (kind, file) = name.split_once('/').unwrap();
-    super::super::content::store(world, "pve1", "local", kind, file, data.into(), 1_795_244_647).unwrap();
+    super::super::file::store(world, "pve1", "local", kind, file, data.into(), 1_795_244_647).unwrap();
 }
 
 /// The extra user of the scenarios that take one privilege away: their fixture tells its role.

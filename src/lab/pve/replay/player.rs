@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::compare::{Norm, difference};
 use super::wire::{Answer, Connection};
-use super::{dress, files};
+use super::{dress, files, protocol};
 use crate::lab::clock::Clock;
 use crate::lab::pve::hypervisor::Hypervisor;
 use crate::lab::pve::{self, work};
@@ -41,8 +41,7 @@ pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result
     let names = [("8099", web.address()), ("8098", closed), ("8006", server.address())];
     let names = names.map(|(port, ours)| (format!("127.0.0.1:{port}"), ours.to_string()));
     let steps = scenario["steps"].as_array().unwrap();
-    let given: String =
-        steps.iter().map(|step| format!("{} {}", step["request"]["body"], step["request"]["params"])).collect();
+    let given: String = steps.iter().map(|step| step["request"].to_string()).collect();
     let mut play = Play {
         scenario,
         shared,
@@ -52,6 +51,14 @@ pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result
         names: names.into(),
         given,
     };
+    if scenario["category"] == "protocol"
+        && let Some(outcome) = protocol::play(scenario["name"].as_str().unwrap(), server.address(), &ca.pem()).await
+    {
+        return outcome;
+    }
+    if scenario["name"].as_str().unwrap().ends_with("twice at once") {
+        return play.twice(steps).await;
+    }
     if scenario["category"] == "race" && scenario["name"].as_str().unwrap().starts_with("concurrent") {
         return play.race(steps).await;
     }
@@ -123,7 +130,10 @@ impl Play<'_> {
         let mut world = self.shared.lock();
         let holder = match (name, step) {
             ("lock file held by another process", "PUT config") => Some("another process".to_owned()),
-            ("lock file held by another process", "start") => None,
+            ("lock file held by another process", "start") => {
+                world.site.clock = Clock::Realistic { speed: 2.0 };
+                Some("another process".to_owned())
+            }
             ("lock file held for longer than the start worker waits", "start" | "stop" | "DELETE") => {
                 Some("another process".to_owned())
             }
@@ -144,16 +154,16 @@ impl Play<'_> {
         let token = request["token"].as_str().or(raw.map(|_| "talos@pve!ci"));
         if let Some(token) = token {
             let secret = self.tokens[token]["secret"].as_str().unwrap_or("00000000-0000-4000-8000-000000000021");
-            head.push_str(&format!("Authorization: PVEAPIToken={token}={secret}\r\n"));
+            head.extend(["Authorization: PVEAPIToken=", token, "=", secret, "\r\n"]);
         }
         for (name, value) in request["headers"].as_object().into_iter().flatten() {
-            head.push_str(&format!("{name}: {}\r\n", value.as_str().unwrap_or_default()));
+            head.extend([name.as_str(), ": ", value.as_str().unwrap_or_default(), "\r\n"]);
         }
         let body = self.body(request);
         if let Some(body) = &body
             && request["headers"].get("Transfer-Encoding").is_none()
         {
-            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            head.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
         [head.as_bytes(), b"\r\n", &body.unwrap_or_default()].concat()
     }
@@ -268,9 +278,25 @@ impl Play<'_> {
             }
         }
         if self.scenario["name"] == "lock file held by another process" && name == "start" {
-            return Err("the other process gives the lock back in time only by luck".into());
+            self.give_back(recorded).await;
+        }
+        if self.scenario["name"] == "killed worker" && name.starts_with("shutdown") {
+            let upid = self.names.get(recorded).cloned().unwrap_or_default();
+            let mut world = self.shared.lock();
+            let release = world.pve.release;
+            world.pve.tasks.kill(&upid, release, 1_795_245_000);
         }
         self.finished(task).await
+    }
+
+    /// The other process gives the lock back once the task waits for it.
+    async fn give_back(&self, recorded: &str) {
+        let upid = self.names.get(recorded).cloned().unwrap_or_default();
+        let waits = || self.shared.lock().pve.tasks.get(&upid).is_some_and(|task| !task.log.is_empty());
+        work::until(&self.shared, Duration::from_secs(5), waits).await;
+        for vm in self.shared.lock().pve.vms.values_mut() {
+            vm.holder = None;
+        }
     }
 
     async fn finished(&self, task: &Value) -> Result<(), String> {
@@ -294,7 +320,9 @@ impl Play<'_> {
             .filter_map(Value::as_str)
             .map(|line| self.ours(line))
             .collect();
-        let (log, recorded) = (norm.log(&ours.log), norm.log(&lines));
+        // What `GET log` shows of an empty one.
+        let shown = if ours.log.is_empty() { vec!["no content".to_owned()] } else { ours.log.clone() };
+        let (log, recorded) = (norm.log(&shown), norm.log(&lines));
         if log == recorded { Ok(()) } else { Err(format!("log {log:?}, recorded {recorded:?}")) }
     }
 
@@ -302,6 +330,37 @@ impl Play<'_> {
     async fn settle(&self) {
         let quiet = || self.shared.lock().pve.tasks.all.iter().all(|task| task.end.is_some());
         work::until(&self.shared, Duration::from_secs(15), quiet).await;
+    }
+
+    /// Two equal requests at the same moment: their tasks are compared as a set.
+    async fn twice(&mut self, steps: &[Value]) -> Result<(), String> {
+        let (before, pair) = steps.split_at(steps.len() - 2);
+        for step in before {
+            self.step(step["name"].as_str().unwrap_or_default(), step).await?;
+        }
+        for step in pair {
+            let request = self.request(step, None);
+            let answer = Connection::open(self.address, &self.ca).await.exchange(&request).await;
+            self.compare(&answer.ok_or("closed without an answer")?, &step["response"])?;
+        }
+        self.settle().await;
+        let world = self.shared.lock();
+        let norm = Norm { given: &self.given };
+        let started = world.pve.tasks.all.iter().rev().take(2);
+        let mut ours: Vec<Vec<String>> = started.map(|task| norm.log(&task.log)).collect();
+        let lines = |step: &Value| {
+            step["task"]["log"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let mut recorded: Vec<Vec<String>> = pair.iter().map(|step| norm.log(&lines(step))).collect();
+        ours.sort();
+        recorded.sort();
+        if ours == recorded { Ok(()) } else { Err(format!("logs {ours:?}, recorded {recorded:?}")) }
     }
 
     /// Equal requests at the same moment: the answers are compared as a set, as which of them wins is not defined.

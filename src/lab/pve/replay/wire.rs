@@ -24,7 +24,11 @@ impl Answer {
     }
 }
 
-pub(super) struct Connection(TlsStream<TcpStream>);
+pub(super) struct Connection {
+    stream: TlsStream<TcpStream>,
+    /// What came behind the last answer.
+    ahead: Vec<u8>,
+}
 
 impl Connection {
     pub(super) async fn open(address: SocketAddr, ca: &str) -> Self {
@@ -39,19 +43,23 @@ impl Connection {
         let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::from(address.ip());
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        Self(connector.connect(name, stream).await.unwrap())
+        Self { stream: connector.connect(name, stream).await.unwrap(), ahead: Vec::new() }
+    }
+
+    pub(super) async fn send(&mut self, bytes: &[u8]) {
+        // A server that refuses early may close while we still send.
+        drop(self.stream.write_all(bytes).await);
+        drop(self.stream.flush().await);
     }
 
     /// Sends a whole request and reads one answer; `None` when the server closes without any.
     pub(super) async fn exchange(&mut self, request: &[u8]) -> Option<Answer> {
-        // A server that refuses early may close while we still send.
-        drop(self.0.write_all(request).await);
-        drop(self.0.flush().await);
+        self.send(request).await;
         self.answer().await
     }
 
     pub(super) async fn answer(&mut self) -> Option<Answer> {
-        let mut bytes = Vec::new();
+        let mut bytes = std::mem::take(&mut self.ahead);
         let head = loop {
             if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
@@ -68,8 +76,12 @@ impl Connection {
         let headers = lines.filter_map(|line| line.split_once(": "));
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let mut answer = Answer { status, reason, headers, body: bytes.split_off(head) };
+        // What was read ahead of one answer is the next one's beginning.
         match answer.header("content-length").map(|length| length.parse::<usize>().unwrap()) {
-            Some(length) => while answer.body.len() < length && self.more(&mut answer.body).await {},
+            Some(length) => {
+                while answer.body.len() < length && self.more(&mut answer.body).await {}
+                self.ahead = answer.body.split_off(length.min(answer.body.len()));
+            }
             None => while self.more(&mut answer.body).await {},
         }
         Some(answer)
@@ -81,7 +93,7 @@ impl Connection {
     }
 
     async fn more(&mut self, bytes: &mut Vec<u8>) -> bool {
-        let read = tokio::time::timeout(Duration::from_secs(20), self.0.read_buf(bytes)).await;
+        let read = tokio::time::timeout(Duration::from_secs(20), self.stream.read_buf(bytes)).await;
         matches!(read, Ok(Ok(count)) if count > 0)
     }
 }

@@ -1,0 +1,121 @@
+//! The local state is lost: the site itself says what is ours, and what only looks like it.
+
+use serde_json::{Value, json};
+
+use super::desk::Desk;
+use super::site;
+
+/// The lab's Proxmox API, as any other client would use it.
+struct Api {
+    base: String,
+    authorization: String,
+    http: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Api {
+    fn of(lab: &Value) -> Self {
+        let text = |key: &str| lab[key].as_str().expect("a text").to_owned();
+        let root = reqwest::Certificate::from_pem(text("ca_pem").as_bytes()).expect("a certificate");
+        let http = reqwest::Client::builder().tls_certs_only([root]).no_proxy().build().expect("a client");
+        Self {
+            base: format!("{}api2/json", text("pve")),
+            authorization: format!("PVEAPIToken={}={}", text("token_id"), text("token_secret")),
+            http,
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime"),
+        }
+    }
+
+    fn call(&self, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
+        let method = method.parse().expect("a method");
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        let request = request.header("Authorization", &self.authorization);
+        let request = if form.is_empty() { request } else { request.form(form) };
+        self.runtime.block_on(async {
+            let reply = request.send().await.expect("the lab answers");
+            assert!(reply.status().is_success(), "{path}: {}", reply.text().await.unwrap_or_default());
+            reply.json().await.expect("JSON")
+        })
+    }
+}
+
+#[test]
+fn without_local_state_the_marks_say_what_is_ours() {
+    let desk = Desk::new();
+    let lab = desk.lab(&site::small("guests:\n  - { vmid: 4242, name: theirs, node: lab1, running: true }\n"));
+    desk.profile("small", &[]);
+    desk.ends(0, &["create", "--profile", "small", "--yes"]);
+    let image = desk.holdings().1.into_iter().find(|volume| volume.contains(":iso/")).expect("a boot image");
+
+    // Somebody cloned one of ours: everything that we wrote into it comes along, but the UUID is another.
+    let api = Api::of(&lab);
+    let config = api.call("GET", "/nodes/lab1/qemu/101/config", &[])["data"].clone();
+    let text = |key: &str| config[key].as_str().unwrap_or_else(|| panic!("{key} of {config}"));
+    assert!(text("tags").contains("pvetalos.small"), "{config}");
+    let smbios = "uuid=11111111-2222-4333-8444-555555555555";
+    let clone = [
+        ("vmid", "900"),
+        ("name", "clone"),
+        ("tags", text("tags")),
+        ("description", text("description")),
+        ("smbios1", smbios),
+    ];
+    api.call("POST", "/nodes/lab1/qemu", &clone);
+    assert_eq!(desk.holdings().0, [100, 101, 900, 4242]);
+
+    std::fs::remove_dir_all(desk.state("clusters")).expect("the local state is lost");
+    let again = desk.ends(3, &["create", "--profile", "small", "--yes"]);
+    again.tells(&["the mark of cluster small", "100, 101, 900", "pvetalos destroy --profile small"]);
+    assert_eq!(desk.holdings().0, [100, 101, 900, 4242]);
+    desk.ends(2, &["status", "--profile", "small"]).tells(&["no cluster small is known here"]);
+
+    let destroyed = desk.ends(0, &["destroy", "--profile", "small", "--yes"]);
+    destroyed.tells(&[
+        "found by its mark and destroyed: VM 100 lab-cp-1 on node lab1",
+        "found by its mark and destroyed: VM 101 lab-wk-1 on node lab1",
+        "left alone: VM 900 clone",
+        "a clone or a copy",
+    ]);
+    // An image carries no mark and may be anybody's.
+    assert_eq!(desk.holdings(), (vec![900, 4242], vec![image]));
+    let kubeconfig = std::fs::read_to_string(desk.home(".kube/config")).expect("the file stays");
+    assert!(!kubeconfig.contains("small"), "{kubeconfig}");
+
+    let again = desk.ends(0, &["destroy", "--profile", "small", "--yes", "--output", "json"]).json();
+    assert_eq!((&again["by_mark"], again["left_alone"].as_array().map(Vec::len)), (&json!([]), Some(1)), "{again}");
+    assert_eq!(desk.holdings().0, [900, 4242]);
+}
+
+#[test]
+fn a_vm_that_took_the_place_of_ours_is_left_alone() {
+    let desk = Desk::new();
+    let lab = desk.lab(&site::small(""));
+    desk.profile("small", &[]);
+    desk.ends(0, &["create", "--profile", "small", "--yes"]);
+    let api = Api::of(&lab);
+    api.call("POST", "/nodes/lab1/qemu/101/status/stop", &[]);
+    let wait = serde_json::json!([]);
+    desk.faults(&wait);
+    api.call("DELETE", "/nodes/lab1/qemu/101", &[]);
+    api.call("POST", "/nodes/lab1/qemu", &[("vmid", "101"), ("name", "payroll")]);
+
+    let status = desk.ends(0, &["status", "--output", "json"]).json();
+    assert_eq!(status["machines"][1]["vm"], "not ours any more", "{status}");
+    assert_eq!(status["healthy"], false, "{status}");
+    desk.ends(0, &["destroy", "--yes"]);
+    assert_eq!(desk.holdings().0, [101]);
+    assert_eq!(desk.world()["guests"][0]["name"], "payroll");
+}
+
+#[test]
+fn a_lab_that_is_gone_takes_its_clusters_along() {
+    let desk = Desk::new();
+    desk.profile("small", &[]);
+    desk.ends(0, &["create", "--profile", "small", "--yes"]);
+    desk.ends(0, &["lab", "stop"]).tells(&["the lab is stopped"]);
+    desk.ends(3, &["status"]).tells(&["the lab is not running"]);
+    desk.ends(0, &["destroy", "--yes"]).tells(&["not running, so nothing of it is left"]);
+    assert!(!std::fs::read_to_string(desk.home(".kube/config")).expect("it stays").contains("small"));
+    desk.ends(2, &["status"]).tells(&["no cluster is known"]);
+    desk.ends(0, &["lab", "stop"]).tells(&["the lab is not running"]);
+}
