@@ -86,11 +86,11 @@ impl Faults {
         self.label = label.into();
     }
 
-<<<<<<< HEAD
     /// The call with the label that belongs to it now.
     pub(super) fn call(&self, face: Face, name: &str, subject: &str) -> Call {
         Call { face, name: name.to_owned(), subject: subject.to_owned(), label: self.label.clone() }
-=======
+    }
+
     /// How often each call came, by face and name: `pve POST /nodes/{node}/qemu`.
     pub fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
@@ -104,7 +104,6 @@ impl Faults {
             *counts.entry(format!("{face} {}", call.name)).or_default() += 1;
         }
         counts
->>>>>>> main
     }
 
     /// Logs the call and says what to do with it: `None` is to serve it.
