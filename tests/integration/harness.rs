@@ -349,13 +349,13 @@ impl Bench {
         leftovers
     }
 
-    /// Runs until the journal has `count` more records, and stops there as a process that is killed does.
-    /// Answers how it ended if it ended before.
-    pub(crate) async fn run_until(&self, plan: &Plan, count: usize) -> Option<End> {
+    /// Runs until the journal has `count` more records, and stops there as a process that is killed does: exactly there
+    /// with a width of 1, else when the other lanes have come to rest, too. Answers how it ended if it ended before.
+    pub(crate) async fn run_until(&self, plan: &Plan, count: usize, width: usize) -> Option<End> {
         let tools = self.tools(plan);
         let stop = Stop::after(count);
         let listener = |event: &Event| stop.hear(event);
-        let engine = Engine::new(&tools, plan, self.journal(plan), &listener);
+        let engine = Engine::new(&tools, plan, self.journal(plan), &listener).with_width(width);
         tokio::select! {
             biased;
             () = stop.reached() => None,
@@ -368,7 +368,7 @@ impl Bench {
         let tools = self.tools(plan);
         let stop = Stop::after(count);
         let listener = |event: &Event| stop.hear(event);
-        let engine = Engine::new(&tools, plan, self.journal(plan), &listener);
+        let engine = Engine::new(&tools, plan, self.journal(plan), &listener).with_width(1);
         tokio::select! {
             biased;
             () = stop.reached() => None,
