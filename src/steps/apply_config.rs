@@ -54,8 +54,13 @@ impl Work for ApplyConfig {
 
         let mut at = context.inventory.address(name).map_err(|e| StepError::clean(&attempted, e))?;
         let own = self.config.address.addr().into();
+        // An earlier attempt may have arrived: then it is ours only when the installation is over.
+        let repeated = context.inventory.machine(name).is_ok_and(|machine| machine.configuring);
+        let deadlines = &tools.deadlines;
+        let deadline = if repeated { deadlines.maintenance + deadlines.install } else { deadlines.maintenance };
+        context.note(Fact::Configuring { machine: name.clone() }).await?;
         let what = format!("{name} to take its configuration");
-        let waited = wait::until(&what, Pace::BRISK, tools.deadlines.maintenance, context.waiting(&what), async || {
+        let waited = wait::until(&what, Pace::BRISK, deadline, context.waiting(&what), async || {
             // A machine that took it, but whose reply was lost, answers as ours, at its own address or the leased one.
             for ip in [at, own] {
                 match probe(&tools.reach, ip, Some(credentials)).await {

@@ -1,7 +1,7 @@
 //! From VM to address: finds where DHCP put the machine, and proves that it is the one.
 //!
 //! Only looks, so it runs again whenever a run is resumed: leases age. A machine
-//! that already took its configuration is looked for as one of ours.
+//! that was sent its configuration is expected at the address in it.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,8 +50,9 @@ impl Work for FindAddress {
         let wanted = wanted(context, &self.machine, Some(self.expected.into()))?;
         let machine = context.inventory.machine(&self.machine).map_err(|e| StepError::clean(&attempted, e))?;
         let waiting = context.waiting(&format!("{} to answer", self.machine));
-        let found = if machine.applied {
-            // Between the configuration and the end of the installation it may answer nowhere; await_install waits.
+        let found = if machine.configuring {
+            // It may have its configuration, or not, and between that and the end of the installation it answers
+            // nowhere: apply_config and await_install know how to wait for each.
             return Ok(vec![Fact::Address { machine: self.machine.clone(), ip: self.expected.into() }]);
         } else {
             tools.finder.find(&wanted, tools.deadlines.maintenance, waiting).await

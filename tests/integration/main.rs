@@ -2,4 +2,9 @@
 
 mod cli;
 mod config;
+mod crash;
+mod create;
+mod harness;
 mod layers;
+mod repeat;
+mod unwind;
