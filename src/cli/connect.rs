@@ -11,7 +11,7 @@ use super::{Global, home};
 use crate::discovery::{Finder, Method};
 use crate::factory::{Factory, FactoryOptions};
 use crate::machineconfig::{Minor, Patch, PatchSource};
-use crate::plan::Origin;
+use crate::plan::{Origin, PatchesByMachine};
 use crate::profile::{self, Endpoints, Mode, Profile, SecretRef, Tls};
 use crate::pve::{Fingerprint, Options, Pve, Trust};
 use crate::reach::Reach;
@@ -205,7 +205,7 @@ async fn real_site(profile: &Profile) -> Result<Options, Failure> {
 }
 
 /// Every machine's patches, loaded for the Talos that will read them.
-fn patches(profile: &Profile) -> Result<BTreeMap<String, Vec<Patch>>, Failure> {
+pub(super) fn patches(profile: &Profile) -> Result<PatchesByMachine, Failure> {
     let minor = Minor::parse(&profile.talos.version).map_err(|error| Failure::of(Code::Usage, &error))?;
     let mut all = BTreeMap::new();
     for machine in &profile.machines {

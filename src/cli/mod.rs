@@ -12,6 +12,7 @@ mod lab;
 mod plan;
 mod profile;
 mod prompt;
+mod render;
 mod schematic;
 mod status;
 mod token;
@@ -76,6 +77,8 @@ enum Command {
     Plan(plan::Args),
     /// Machines, addresses and health gates
     Status(status::Args),
+    /// The machine configurations, talosconfig and schematic of a profile, as files
+    Render(render::Args),
     /// The Proxmox API token: keep it in the keyring, try it
     #[command(subcommand)]
     Token(token::Command),
@@ -138,6 +141,7 @@ async fn dispatch(cli: Cli, log: LogWriter) -> Result<(), Failure> {
         Command::Destroy(args) => destroy::run(&global, args, &log).await,
         Command::Plan(args) => plan::run(&global, args).await,
         Command::Status(args) => status::run(&global, args).await,
+        Command::Render(args) => render::run(&global, args).await,
         Command::Token(command) => token::run(&global, command).await,
         Command::Profile(command) => profile::run(&global, command),
         Command::Schematic(command) => schematic::run(&global, command),

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Mac, Role};
-use crate::machineconfig::{self, Bundle, Contract, Input, Minor, Patch, overlay};
+use crate::machineconfig::{self, Bundle, Contract, Documents, Input, Minor, Patch, overlay};
 use crate::secrets::Secret;
 
 /// What the plan pins of a machine's configuration. No secret, no patch text.
@@ -44,6 +44,8 @@ pub struct ConfigSpec {
 /// A configuration that Talos accepts.
 pub struct Rendered {
     pub yaml: Secret,
+    /// What `yaml` says.
+    pub documents: Documents,
     pub warnings: Vec<String>,
 }
 
@@ -97,5 +99,5 @@ pub fn render(spec: &ConfigSpec, bundle: &Bundle, mac: Mac, patches: &[Patch]) -
     if !verdict.errors.is_empty() {
         return Err(RenderError::Invalid { machine: machine(), talos: spec.talos.clone(), errors: verdict.errors });
     }
-    Ok(Rendered { yaml: Secret::new(documents.to_yaml()), warnings: verdict.warnings })
+    Ok(Rendered { yaml: Secret::new(documents.to_yaml()), documents, warnings: verdict.warnings })
 }
