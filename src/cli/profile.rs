@@ -7,7 +7,7 @@ use serde_json::json;
 use super::connect::patches;
 use super::failure::{Code, Failure};
 use super::{Global, print, say};
-use crate::machineconfig::{Bundle, Contract};
+use crate::machineconfig::{Bundle, Contract, Minor};
 use crate::plan::{Problem, contract, rehearse};
 use crate::profile::Profile;
 
@@ -43,8 +43,8 @@ pub(super) fn run(global: &Global, command: Command) -> Result<(), Failure> {
 }
 
 fn check(global: &Global, args: &Args) -> Result<(), Failure> {
-    let profile = crate::profile::load(&args.profile, &super::profile_dirs())?;
-    let contract = chosen(&profile, args.contract.as_deref())?;
+    let mut profile = crate::profile::load(&args.profile, &super::profile_dirs())?;
+    let contract = chosen(&mut profile, args.contract.as_deref())?;
     if args.fix {
         return fix::run(global, &profile, &contract);
     }
@@ -67,12 +67,23 @@ fn check(global: &Global, args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The contract that was asked for, else the profile's.
-pub(super) fn chosen(profile: &Profile, asked: Option<&str>) -> Result<Contract, Failure> {
-    match asked {
-        Some(text) => Contract::parse(text).map_err(|error| Failure::of(Code::Usage, &error)),
-        None => contract(profile).map_err(|problem| Failure::new(Code::Usage, problem.to_string())),
+/// The contract that was asked for, else the profile's. One that is newer than the profile's Talos shows what the
+/// profile would become with a Talos that knows it.
+pub(super) fn chosen(profile: &mut Profile, asked: Option<&str>) -> Result<Contract, Failure> {
+    let Some(text) = asked else {
+        return contract(profile).map_err(|problem| Failure::new(Code::Usage, problem.to_string()));
+    };
+    let usage = |error: &dyn std::error::Error| Failure::of(Code::Usage, error);
+    let contract = Contract::parse(text).map_err(|error| usage(&error))?;
+    if !Minor::parse(&profile.talos.version).map_err(|error| usage(&error))?.reads(&contract) {
+        let needed = format!("{}.0", contract.to_string().trim_start_matches('v'));
+        profile.warnings.push(format!(
+            "contract {contract} is newer than the profile's Talos {}: this is how it would be with Talos {needed}",
+            profile.talos.version
+        ));
+        profile.talos.version = needed;
     }
+    Ok(contract)
 }
 
 fn refused(profile: &Profile, problems: &[Problem]) -> Failure {

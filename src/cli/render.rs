@@ -51,8 +51,8 @@ struct File {
 }
 
 pub(super) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
-    let profile = crate::profile::load(&args.profile, &super::profile_dirs())?;
-    let contract = chosen(&profile, args.contract.as_deref())?;
+    let mut profile = crate::profile::load(&args.profile, &super::profile_dirs())?;
+    let contract = chosen(&mut profile, args.contract.as_deref())?;
     let mut notes = profile.warnings.clone();
     let state_dir = global.state_dir()?;
     let inventory = Journal::read(&state_dir, &profile.name)?.map(|(state, _)| state.inventory).unwrap_or_default();

@@ -56,7 +56,7 @@ pub fn rehearse(profile: &Profile, contract: &Contract, bundle: &Bundle, patches
 
 fn judge(configs: &[&ConfigSpec], bundle: &Bundle, patches: &PatchesByMachine) -> Judgement {
     let mut warnings = Vec::new();
-    let mut problems = Vec::new();
+    let mut refusals: Vec<(&ConfigSpec, RenderError)> = Vec::new();
     let mut made: Vec<(&str, Documents)> = Vec::new();
     for config in configs {
         let patches = patches.get(&config.machine).map(Vec::as_slice).unwrap_or_default();
@@ -65,9 +65,10 @@ fn judge(configs: &[&ConfigSpec], bundle: &Bundle, patches: &PatchesByMachine) -
                 warnings.extend(rendered.warnings);
                 made.push((&config.machine, rendered.documents));
             }
-            Err(error) => problems.push(refused(config, &error, patches)),
+            Err(error) => refusals.push((*config, error)),
         }
     }
+    let mut problems = together(refusals, patches);
     for (machine, documents) in &made {
         let arguments = advice::kernel_arguments(documents);
         if !arguments.is_empty() {
@@ -91,27 +92,56 @@ fn judge(configs: &[&ConfigSpec], bundle: &Bundle, patches: &PatchesByMachine) -
     if problems.is_empty() { Ok(warnings) } else { Err(problems) }
 }
 
-/// The problem that an error is, with what to write instead where that is known.
-fn refused(config: &ConfigSpec, error: &RenderError, patches: &[Patch]) -> Problem {
+/// The problems that errors are, each said once: what one patch does wrong, it does to every machine of its role.
+fn together(refusals: Vec<(&ConfigSpec, RenderError)>, patches: &PatchesByMachine) -> Vec<Problem> {
+    let mut grouped: Vec<(String, Vec<String>, &ConfigSpec, RenderError)> = Vec::new();
+    for (config, mut error) in refusals {
+        name(&mut error, String::new());
+        let text = text(&error);
+        match grouped.iter_mut().find(|(known, ..)| *known == text) {
+            Some((_, machines, ..)) => machines.push(config.machine.clone()),
+            None => grouped.push((text, vec![config.machine.clone()], config, error)),
+        }
+    }
+    let problems = grouped.into_iter().map(|(_, machines, config, mut error)| {
+        name(&mut error, machines.join(", "));
+        let own = patches.get(&config.machine).map(Vec::as_slice).unwrap_or_default();
+        problem("talos.patches", text(&error), instead(config, &error, own))
+    });
+    problems.collect()
+}
+
+fn name(error: &mut RenderError, machines: String) {
+    match error {
+        RenderError::Generate { machine, .. }
+        | RenderError::Patch { machine, .. }
+        | RenderError::Invalid { machine, .. } => *machine = machines,
+        RenderError::Version(_) | RenderError::Newer { .. } => {}
+    }
+}
+
+fn text(error: &RenderError) -> String {
     let source = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
-    let rewrite = || {
-        let ConfigSpec { cluster, contract, .. } = config;
-        format!(
-            "if it is an old form, this prints the one for contract {contract}: pvetalos profile check --profile {cluster} --fix"
-        )
-    };
-    let fix = match error {
+    format!("{error}{source}")
+}
+
+/// What to write instead, where that is known.
+fn instead(config: &ConfigSpec, error: &RenderError, patches: &[Patch]) -> String {
+    match error {
         RenderError::Patch { source, .. } => {
             let json = patches.iter().find(|patch| *patch.source() == source.patch && patch.is_json6902());
-            match json.and_then(Patch::strategic_form) {
-                Some(form) => format!("the strategic patch with the same effect:\n{}", indented(&form)),
-                None => String::new(),
-            }
+            let form = json.and_then(Patch::strategic_form);
+            form.map_or_else(String::new, |form| {
+                format!("the strategic patch with the same effect:\n{}", indented(&form))
+            })
         }
-        RenderError::Invalid { .. } => rewrite(),
+        RenderError::Invalid { .. } => format!(
+            "if it is an old form, this prints the new one: pvetalos profile check --fix --contract {} --profile {}",
+            config.contract, config.cluster
+        ),
+        RenderError::Newer { .. } => "leave talos.contract out, or choose an older one".to_owned(),
         RenderError::Version(_) | RenderError::Generate { .. } => String::new(),
-    };
-    problem("talos.patches", format!("{error}{source}"), fix)
+    }
 }
 
 fn indented(text: &str) -> String {
