@@ -63,7 +63,9 @@ async fn one_and_one_at_every_line_resumed() {
         wrong
     })
     .await;
-    report(&format!("1+1: died at each of {there} lines and was resumed; died at each of {back} lines on the way back"));
+    report(&format!(
+        "1+1: died at each of {there} lines and was resumed; died at each of {back} lines on the way back"
+    ));
     assert_none(&wrong);
 }
 

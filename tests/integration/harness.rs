@@ -214,11 +214,11 @@ impl Bench {
         });
         let lab = Lab::start(LabOptions { site, port: 0 }).await.expect("the lab starts");
         let ends = lab.endpoints();
-        let (id, secret) =
-            setup.token.unwrap_or_else(|| (ends.token_id.as_str(), ends.token_secret.expose()));
+        let (id, secret) = setup.token.unwrap_or_else(|| (ends.token_id.as_str(), ends.token_secret.expose()));
         let token = Token::parse(&Secret::new(format!("{id}\n{secret}"))).expect("a token");
         let trust = Trust::Ca(ends.ca_pem.clone().into_bytes());
-        let pve = Pve::connect(Options { endpoints: vec![ends.pve.clone()], token, trust }).await.expect("a connection");
+        let pve =
+            Pve::connect(Options { endpoints: vec![ends.pve.clone()], token, trust }).await.expect("a connection");
         let factory = Factory::new(FactoryOptions {
             base: ends.factory.clone(),
             public: profile.talos.factory.url.clone(),
@@ -476,7 +476,8 @@ impl Bench {
         let check = check.expect("a plan checks the health");
         let state = Journal::read(&self.state_dir(), &plan.mark.cluster).expect("readable").expect("a journal").0;
         let address = |name: &String| state.inventory.address(name).expect("an address");
-        let addresses: Vec<_> = check.machines.iter().map(|(name, role)| (name.clone(), *role, address(name))).collect();
+        let addresses: Vec<_> =
+            check.machines.iter().map(|(name, role)| (name.clone(), *role, address(name))).collect();
         let credentials = tools.vault.credentials(&check.cluster).await.expect("credentials");
         let first = Talos::secured(&tools.reach, addresses[0].2, credentials).await.expect("a connection");
         let kubeconfig = first.kubeconfig().await.expect("a kubeconfig");

@@ -6,5 +6,6 @@ mod crash;
 mod create;
 mod harness;
 mod layers;
+mod render;
 mod repeat;
 mod unwind;

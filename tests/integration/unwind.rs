@@ -79,8 +79,12 @@ async fn calls() -> (usize, Vec<Call>) {
 fn scenarios(kinds: &[Call], times: u32) -> Vec<Scenario> {
     let of = |kind: &Call| {
         let (label, call, face) = (kind.label.clone(), kind.name.clone(), kind.face);
-        ways(kind).into_iter().map(move |effect| {
-            Scenario { label: label.clone(), face, call: call.clone(), effect, times }
+        ways(kind).into_iter().map(move |effect| Scenario {
+            label: label.clone(),
+            face,
+            call: call.clone(),
+            effect,
+            times,
         })
     };
     kinds.iter().flat_map(of).collect()
@@ -90,8 +94,7 @@ async fn one(scenario: &Scenario, patience: &'static str, tally: &Tally) -> Vec<
     let bench = Bench::of(&Shape { patience, ..SHAPE }).await;
     let plan = bench.plan().await;
     let Scenario { label, face, call, effect, times } = scenario.clone();
-    let fault =
-        Fault { face, call, subject: None, label: Some(label.clone()), skip: 0, times, effect };
+    let fault = Fault { face, call, subject: None, label: Some(label.clone()), skip: 0, times, effect };
     bench.lab.shared().lock().faults.script.push(fault);
     let mut wrong = Vec::new();
     let end = bench.run(&plan).await;
