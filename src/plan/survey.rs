@@ -163,7 +163,8 @@ const PORTS: [u16; 5] = [APID_PORT, 6443, 22, 80, 443];
 
 /// Every address that the profile gives out must be free: a second owner is found only when nothing works.
 async fn answering(profile: &Profile, reach: &Reach) -> BTreeMap<IpAddr, String> {
-    let addresses = profile.machines.iter().map(|machine| IpAddr::V4(machine.ip)).chain(profile.talos.vip.map(IpAddr::V4));
+    let addresses =
+        profile.machines.iter().map(|machine| IpAddr::V4(machine.ip)).chain(profile.talos.vip.map(IpAddr::V4));
     let knocks = addresses.flat_map(|ip| PORTS.map(|port| knock(reach, ip, port)));
     join_all(knocks).await.into_iter().rev().flatten().collect()
 }

@@ -36,7 +36,11 @@ fn create_and_kill(desk: &Desk, nth: usize) -> bool {
 #[track_caller]
 fn assert_healthy(desk: &Desk, nth: usize) {
     let status = desk.ends(0, &["status", "--output", "json"]).json();
-    assert_eq!((&status["state"], &status["healthy"]), (&Value::from("running"), &Value::from(true)), "{nth}: {status}");
+    assert_eq!(
+        (&status["state"], &status["healthy"]),
+        (&Value::from("running"), &Value::from(true)),
+        "{nth}: {status}"
+    );
     assert_eq!(desk.holdings().0.len(), 2, "after record {nth}");
 }
 
@@ -77,7 +81,8 @@ fn a_second_process_at_the_same_cluster_is_refused() {
     let desk = Desk::new();
     desk.lab(&site::small(""));
     desk.profile("small", &[]);
-    let silent = serde_json::json!([{ "face": "talos", "call": "ApplyConfiguration", "times": 1_000_000, "effect": "silent" }]);
+    let silent =
+        serde_json::json!([{ "face": "talos", "call": "ApplyConfiguration", "times": 1_000_000, "effect": "silent" }]);
     desk.faults(&silent);
     let mut running = desk.start(&["create", "--profile", "small", "--yes", "--output", "json"]);
     running.until("started", "apply_config");

@@ -25,9 +25,13 @@ fn json_is_all_that_stdout_shows_when_it_was_asked_for() {
     assert_eq!(one(&["profile", "check", "--profile", "small"])["machines"][1], "lab-wk-1");
     assert!(one(&["profile", "schema"])["properties"]["proxmox"].is_object());
     assert_eq!(one(&["schematic", "id", "--profile", "matherlynet"])["id"], MATHERLYNET);
-    assert!(one(&["schematic", "show", "--profile", "lab"])["schematic"].as_str().is_some_and(|text| text.contains('\n')));
+    assert!(
+        one(&["schematic", "show", "--profile", "lab"])["schematic"].as_str().is_some_and(|text| text.contains('\n'))
+    );
     assert!(one(&["schematic", "url", "--profile", "lab"])["installer"].is_string());
     assert!(one(&["token", "check", "--profile", "small"])["privileges"]["/vms"].is_array());
+    assert_eq!(one(&["doctor", "--profile", "small"])["ready"], true);
+    assert!(one(&["discover", "--profile", "small"])["found"].is_array());
     assert!(one(&["plan", "--profile", "small"])["outline"]["image"].is_string());
     assert!(one(&["create", "--profile", "small", "--dry-run"])["outline"]["image"].is_string());
 
@@ -59,7 +63,20 @@ fn commands(desk: &Desk, path: &[&str]) -> Vec<String> {
 fn every_command_has_help_and_stands_in_completions_and_manual() {
     let desk = Desk::new();
     let top = commands(&desk, &[]);
-    for known in ["create", "destroy", "plan", "status", "token", "profile", "schematic", "lab", "completions", "man"] {
+    for known in [
+        "create",
+        "destroy",
+        "plan",
+        "status",
+        "doctor",
+        "discover",
+        "token",
+        "profile",
+        "schematic",
+        "lab",
+        "completions",
+        "man",
+    ] {
         assert!(top.iter().any(|name| name == known), "{known} is not in {top:?}");
     }
     let manual = desk.ends(0, &["man"]).out;
@@ -129,7 +146,9 @@ fn the_schema_the_schematic_and_the_plan_of_the_example() {
         });
         assert!(stands, "{name} {value} is not in the plan:\n{plan}");
     }
-    for call in ["POST /nodes/vs01/qemu", "POST /nodes/vs01/storage/local/download-url", "Bootstrap", "ApplyConfiguration"] {
+    for call in
+        ["POST /nodes/vs01/qemu", "POST /nodes/vs01/storage/local/download-url", "Bootstrap", "ApplyConfiguration"]
+    {
         assert!(plan.contains(call), "{call} is not in the plan:\n{plan}");
     }
     assert_eq!(desk.ends(0, &["lab", "status", "--output", "json"]).json()["running"], false, "a plan leaves no lab");
@@ -139,11 +158,8 @@ fn the_schema_the_schematic_and_the_plan_of_the_example() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let desk = Desk::new();
-    let mut child = desk
-        .command(&["profile", "schema"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
+    let mut child =
+        desk.command(&["profile", "schema"]).stdout(std::process::Stdio::piped()).spawn().expect("the binary starts");
     drop(child.stdout.take());
     assert!(child.wait().expect("it ends").success());
 }

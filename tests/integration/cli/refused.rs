@@ -63,7 +63,10 @@ fn what_the_profile_alone_shows() {
                 &["talos.patches.all[0]", "extraKernelArgs", "quiet", "schematic"],
             ),
             usage(&[("schematics/lab.yaml", "schematics/lap.yaml")], &["talos.factory.schematic", "lap.yaml"]),
-            usage(&[("  vip:", "  patches: { all: [nowhere.yaml] }\n  vip:")], &["talos.patches.all[0]", "nowhere.yaml"]),
+            usage(
+                &[("  vip:", "  patches: { all: [nowhere.yaml] }\n  vip:")],
+                &["talos.patches.all[0]", "nowhere.yaml"],
+            ),
             usage(&[("cni: flannel", "cni: calico")], &["network.cni", "calico", "flannel", "none"]),
             usage(&[("memory: 4Gi", "memory: 4Gx")], &["nodes.memory", "4Gx"]),
         ],
@@ -100,8 +103,14 @@ guests:
         &desk,
         &[
             refused(&[("disk: local-lvm", "disk: tank")], &["shows no storage tank", "full, local, local-lvm, plain"]),
-            refused(&[("disk: local-lvm", "disk: plain")], &["storage plain", "takes backup, not images", "pvesm set plain"]),
-            refused(&[("image: local ", "image: plain ")], &["storage plain", "takes backup, not iso", "pvesm set plain"]),
+            refused(
+                &[("disk: local-lvm", "disk: plain")],
+                &["storage plain", "takes backup, not images", "pvesm set plain"],
+            ),
+            refused(
+                &[("image: local ", "image: plain ")],
+                &["storage plain", "takes backup, not iso", "pvesm set plain"],
+            ),
             refused(&[("disk: local-lvm", "disk: full")], &["storage full on node lab1", "10.0 GiB free", "32.0 GiB"]),
             refused(&[("bridge: vmbr0", "bridge: vmbr5")], &["node lab1 shows no bridge vmbr5", "vmbr0"]),
             refused(&[("bridge: vmbr0", "bridge: vmbr9")], &["bridge vmbr9 on node lab1", "not up"]),
@@ -145,10 +154,15 @@ guests:
     desk.profile("case", &[]);
     let factory = json!([{ "face": "factory", "call": "", "times": 1_000_000, "effect": "lose_request" }]);
     desk.faults(&factory);
-    desk.ends(3, &["create", "--profile", "case", "--yes"]).tells(&["talos.factory.url", "image factory cannot be asked"]);
+    desk.ends(3, &["create", "--profile", "case", "--yes"])
+        .tells(&["talos.factory.url", "image factory cannot be asked"]);
     let broken = json!({ "refuse": { "code": 503, "text": "down for maintenance" } });
     desk.faults(&json!([{ "face": "factory", "call": "", "times": 1_000_000, "effect": broken }]));
-    desk.ends(3, &["create", "--profile", "case", "--yes"]).tells(&["talos.factory.url", "503", "down for maintenance"]);
+    desk.ends(3, &["create", "--profile", "case", "--yes"]).tells(&[
+        "talos.factory.url",
+        "503",
+        "down for maintenance",
+    ]);
     desk.faults(&json!([]));
     assert_eq!(desk.holdings(), (vec![4242], Vec::new()));
 }

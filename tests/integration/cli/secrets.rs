@@ -155,7 +155,8 @@ fn token_and_bundle_in_pass() {
     let store = Store::new(&desk);
     Desk::write(&desk.work("ca.pem"), text("ca_pem"), 0o644);
 
-    let place = format!("endpoints: [\"{}\"]\n  token: {{ pass: site/token }}\n  tls: {{ ca: ../ca.pem }}", text("pve"));
+    let place =
+        format!("endpoints: [\"{}\"]\n  token: {{ pass: site/token }}\n  tls: {{ ca: ../ca.pem }}", text("pve"));
     desk.profile("real", &[("endpoints: [lab]", &place)]);
     desk.ends(3, &["token", "check", "--profile", "real"]).tells(&["cannot get the Proxmox token", "site/token"]);
     let kept = format!("{}={}", text("token_id"), text("token_secret"));

@@ -58,7 +58,10 @@ fn one_signal_takes_everything_away() {
 #[test]
 fn the_second_signal_leaves_at_once() {
     let desk = desk(&[]);
-    let script = [always("talos", "ApplyConfiguration", json!("silent")), always("pve", "DELETE /nodes/{node}/qemu", json!("silent"))];
+    let script = [
+        always("talos", "ApplyConfiguration", json!("silent")),
+        always("pve", "DELETE /nodes/{node}/qemu", json!("silent")),
+    ];
     desk.faults(&script.iter().flat_map(|part| part.as_array().cloned().unwrap_or_default()).collect());
     let mut running = desk.start(&[&CREATE[..], &["json"]].concat());
     running.until("started", "apply_config");
@@ -140,7 +143,13 @@ fn what_cannot_be_removed_is_named() {
     }));
     desk.faults(&script);
     let failed = desk.ends(5, &[&CREATE[..], &["human"]].concat());
-    failed.tells(&["the node is tired", "left: create_vm/lab-wk-1", "VM 101", "the disk is nailed down", "try again with: pvetalos destroy"]);
+    failed.tells(&[
+        "the node is tired",
+        "left: create_vm/lab-wk-1",
+        "VM 101",
+        "the disk is nailed down",
+        "try again with: pvetalos destroy",
+    ]);
     failed.tells(&["left: fetch_image/lab1", "VM 101 is still there and uses it"]);
     assert_eq!(desk.holdings().0, [101], "the other one is gone all the same");
     let still = desk.ends(5, &["destroy", "--profile", "small", "--yes"]);
