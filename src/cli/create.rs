@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::plan::{self, Plan};
 use crate::profile::{Endpoints, Profile};
 use crate::report::{LogWriter, Reporter, Summary};
-use crate::steps::Toolbox;
+use crate::steps::{Toolbox, check_contexts};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -123,6 +123,8 @@ async fn begin(
 ) -> Result<(Plan, Journal, Toolbox), Failure> {
     let state_dir = global.state_dir()?;
     let (plan, tools) = drafted(global, profile, connection, &args.files).await?;
+    check_contexts(tools.kubeconfig.as_deref(), tools.talosconfig.as_deref())
+        .map_err(|error| Failure::of(Code::Refused, &error).hint("see --kubeconfig and --talosconfig"))?;
     if !args.yes {
         if !global.is_json() {
             say(&show(&plan));

@@ -30,16 +30,24 @@ pub struct Failure {
     pub code: Code,
     pub message: String,
     pub hints: Vec<String>,
+    /// Stdout has the failure already, as the command's result.
+    pub told: bool,
 }
 
 impl Failure {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hints: Vec::new() }
+        Self { code, message: message.into(), hints: Vec::new(), told: false }
     }
 
     /// With the whole chain of causes, once.
     pub fn of(code: Code, error: &dyn Error) -> Self {
         Self::new(code, chain(error))
+    }
+
+    /// Says that the command's result on stdout tells the failure already.
+    #[must_use]
+    pub fn told(self) -> Self {
+        Self { told: true, ..self }
     }
 
     #[must_use]

@@ -3,6 +3,7 @@
 //! Stdout is the result, stderr the conversation. No prompt blocks when stdin is
 //! no terminal.
 
+mod config;
 mod connect;
 mod create;
 mod destroy;
@@ -90,6 +91,9 @@ enum Command {
     /// The schematic's id, canonical text and references
     #[command(subcommand)]
     Schematic(schematic::Command),
+    /// Talos machine configurations by themselves: no profile, no network
+    #[command(subcommand)]
+    Config(config::Command),
     /// The simulated site
     #[command(subcommand)]
     Lab(lab::Command),
@@ -101,7 +105,7 @@ enum Command {
 
 /// Parses the command line, runs the command, prints the failure.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(config::talosctl_spelling(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are results; clap knows where each goes.
@@ -145,6 +149,7 @@ async fn dispatch(cli: Cli, log: LogWriter) -> Result<(), Failure> {
         Command::Token(command) => token::run(&global, command).await,
         Command::Profile(command) => profile::run(&global, command),
         Command::Schematic(command) => schematic::run(&global, command),
+        Command::Config(command) => config::run(&global, command),
         Command::Lab(command) => lab::run(&global, command).await,
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -230,7 +235,7 @@ fn say(text: &str) {
 }
 
 fn complain(failure: &Failure, output: Output) -> ExitCode {
-    if output == Output::Json {
+    if output == Output::Json && !failure.told {
         let failure = serde_json::json!({
             "failure": { "code": failure.code as u8, "message": failure.message, "hints": failure.hints }
         });

@@ -9,6 +9,7 @@ use super::{Global, print};
 use crate::machineconfig::Contract;
 use crate::plan::{Plan, Problem, draft, survey, try_out};
 use crate::profile::Profile;
+use crate::secrets::Provider;
 use crate::steps::mark::Mark;
 use crate::steps::{Step, Toolbox};
 
@@ -49,6 +50,12 @@ pub(super) async fn drafted(
         let exists = tools.vault.provider.exists().await.map_err(|error| Failure::of(Code::Refused, &error))?;
         if exists {
             return Ok(());
+        }
+        let place = &tools.vault.provider;
+        if matches!(place, Provider::Env { .. } | Provider::Command { .. }) {
+            let message = format!("there is no secrets bundle in {}, and none can be kept there", place.reference());
+            return Err(Failure::new(Code::Refused, message)
+                .hint("set talos.secrets to a pass entry, a keyring entry or a file, or provide the bundle"));
         }
         tools.vault.prepare(&contract).await.map_err(|error| Failure::of(Code::Refused, &error))
     };

@@ -102,6 +102,9 @@ const ROWS: [Contract; 6] =
     [Contract { minor: 9, ..V1_11 }, Contract { minor: 10, ..V1_11 }, V1_11, V1_12, V1_13, V1_14];
 
 impl Contract {
+    /// The newest row.
+    pub const NEWEST: Self = V1_14;
+
     /// The contract named by a version: `1.12`, `v1.12.4`.
     pub fn parse(text: &str) -> Result<Self, BadVersion> {
         let version = Version::parse(text)?;

@@ -8,6 +8,7 @@
 //! each field's type. [`Contract`] says what is generated, [`Minor`] how a running Talos treats it; both are one row
 //! per version, and code asks a field of a row.
 
+pub mod advice;
 mod bundle;
 mod contract;
 mod decode;
@@ -21,6 +22,7 @@ mod minor;
 pub mod overlay;
 pub mod patch;
 mod pki;
+pub mod rewrite;
 mod schema;
 pub mod talosconfig;
 mod validate;
@@ -31,7 +33,7 @@ pub use bundle::{Bundle, BundleError};
 pub use contract::{BadVersion, Contract};
 pub use decode::{DecodeError, Fault};
 pub use documents::{Document, Documents};
-pub use generate::{GenerateError, Input, generate};
+pub use generate::{GenerateError, Input, check_endpoint, generate};
 pub use minor::Minor;
 pub use patch::{Patch, PatchError, PatchSource, apply};
 pub use pki::{Pair, PkiError};

@@ -103,6 +103,29 @@ pub(super) async fn admin_kubeconfig(context: &Context<'_>, cluster: &str, ip: I
     waited.await.or_late(format!("get a kubeconfig from {ip}"), Leftovers::Marked)
 }
 
+/// Whether both files can be read, understood and replaced: found out at the end, it would cost a healthy cluster.
+pub fn check_contexts(kube: Option<&Path>, talos: Option<&Path>) -> Result<(), StepError> {
+    if let Some(path) = kube {
+        usable(path, |text| kubeconfig::holds(text, "").map(drop))?;
+    }
+    talos.map_or(Ok(()), |path| usable(path, |text| talosconfig::holds(text, "").map(drop)))
+}
+
+fn usable<E: std::error::Error + Send + Sync + 'static>(
+    path: &Path,
+    read: impl FnOnce(&str) -> Result<(), E>,
+) -> Result<(), StepError> {
+    let attempted = || format!("use {}", path.display());
+    match std::fs::read_to_string(path) {
+        Ok(text) => read(&text).map_err(|e| StepError::clean(attempted(), e))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(StepError::clean(attempted(), error)),
+    }
+    // A file is replaced by renaming another over it, so it is its folder that has to take files.
+    let folder = path.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    tempfile::tempfile_in(folder).map(drop).map_err(|e| StepError::clean(attempted(), e))
+}
+
 /// Replaces the file's text by what `change` makes of it, atomically and with mode 0600; unchanged text is not written.
 fn rewrite<E: std::error::Error + Send + Sync + 'static>(
     path: &Path,

@@ -36,7 +36,7 @@ pub use apply_config::ApplyConfig;
 pub use await_install::AwaitInstall;
 pub use bootstrap_etcd::BootstrapEtcd;
 pub use check_health::{CheckHealth, Gate, Looker};
-pub use collect_access::{CollectAccess, remove_contexts};
+pub use collect_access::{CollectAccess, check_contexts, remove_contexts};
 pub use context::{Context, Deadlines, Toolbox, Turns, Vault};
 pub use create_vm::{CreateVm, destroy_marked};
 pub use eject_iso::EjectIso;

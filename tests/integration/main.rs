@@ -1,4 +1,5 @@
 //! One test binary, so that the crate is linked once.
 
 mod cli;
+mod config;
 mod layers;

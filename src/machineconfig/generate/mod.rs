@@ -3,10 +3,13 @@
 //! Contracts up to 1.13 are one v1alpha1 document and at most a few beside it; 1.14 is a world of its own. Hence two
 //! builders. Both make plain trees in any order: the field table orders and completes them, as for any other text.
 
+mod endpoint;
 mod legacy;
 mod modern;
 
 use std::collections::BTreeMap;
+
+pub use endpoint::check_endpoint;
 
 use serde_json::{Value, json};
 

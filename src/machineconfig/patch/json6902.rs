@@ -7,7 +7,7 @@ use crate::machineconfig::yaml;
 
 /// One operation, kept loosely: what is wrong with it is told when it is applied, as Talos does.
 #[derive(Clone)]
-pub(super) struct Operation {
+pub(in crate::machineconfig) struct Operation {
     op: String,
     path: Option<String>,
     from: Option<String>,
@@ -15,7 +15,7 @@ pub(super) struct Operation {
 }
 
 /// Reads a JSON list of operations, or a YAML one. An empty text is an empty list.
-pub(super) fn parse(text: &str) -> Result<Vec<Operation>, String> {
+pub(in crate::machineconfig) fn parse(text: &str) -> Result<Vec<Operation>, String> {
     let json: Result<Vec<Map<String, Value>>, _> = serde_json::from_str(text);
     let list = match json {
         Ok(list) => list,
@@ -191,7 +191,7 @@ fn replace(tree: &mut Value, path: &str, value: Value) -> Result<(), String> {
 
 /// The operations as one strategic patch. Adding to the end of a list is what merging does anyway; other places in a
 /// list have no strategic form.
-pub(super) fn strategic(operations: &[Operation]) -> Option<Value> {
+pub(in crate::machineconfig) fn strategic(operations: &[Operation]) -> Option<Value> {
     let mut tree = Value::Object(Map::new());
     for operation in operations {
         let path = operation.path.as_deref()?;

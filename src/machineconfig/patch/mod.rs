@@ -6,7 +6,7 @@
 //! between versions, the machine's [`Minor`] decides.
 
 mod delete;
-mod json6902;
+pub(super) mod json6902;
 
 use std::fmt;
 

@@ -16,6 +16,9 @@ mod whole;
 
 use serde_json::Value;
 
+pub(in crate::machineconfig) use net::endpoint;
+pub(in crate::machineconfig) use whole::CONTROL_PLANE_ONLY;
+
 use super::documents::{Document, Documents};
 use super::minor::Minor;
 
@@ -42,6 +45,16 @@ impl Verdict {
     pub fn is_valid(&self) -> bool {
         self.errors.is_empty()
     }
+
+    /// The errors as Talos of that minor prints them, ending in a newline; `None` when there are none.
+    pub fn text(&self, minor: &Minor) -> Option<String> {
+        if self.errors.is_empty() {
+            return None;
+        }
+        let inner = NESTED.iter().fold(self.errors.clone(), |errors, prefix| nested(&errors, prefix));
+        let whole = if minor.validation_names_document { nested(&inner, "v1alpha1.Config: ") } else { inner };
+        Some(multi(&whole))
+    }
 }
 
 /// Findings about one document.
@@ -66,6 +79,31 @@ impl Findings {
             self.error(text);
         }
     }
+}
+
+/// What v1alpha1 reports as a list inside its list.
+const NESTED: &[&str] = &[
+    "invalid machine node labels: ",
+    "invalid machine node annotations: ",
+    "invalid machine node taints: ",
+    "v1alpha1.Config: invalid machine node labels: ",
+    "v1alpha1.Config: invalid machine node annotations: ",
+    "v1alpha1.Config: invalid machine node taints: ",
+];
+
+/// The errors with all of one prefix made one error: a list that stands where the first of them stood.
+fn nested(errors: &[String], prefix: &str) -> Vec<String> {
+    let inner: Vec<&str> = errors.iter().filter_map(|text| text.strip_prefix(prefix)).collect();
+    let mut list = (!inner.is_empty()).then(|| format!("{prefix}{}", multi(&inner)));
+    let kept = errors.iter().filter_map(|text| if text.starts_with(prefix) { list.take() } else { Some(text.clone()) });
+    kept.collect()
+}
+
+/// A list of errors as Go's go-multierror prints it.
+fn multi(errors: &[impl AsRef<str>]) -> String {
+    let count = if errors.len() == 1 { "1 error".to_owned() } else { format!("{} errors", errors.len()) };
+    let points: Vec<String> = errors.iter().map(|text| format!("* {}", text.as_ref())).collect();
+    format!("{count} occurred:\n\t{}\n\n", points.join("\n\t"))
 }
 
 /// Validates as `talosctl validate` of that minor does. `strict` turns v1alpha1's warnings into errors.

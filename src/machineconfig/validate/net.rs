@@ -35,7 +35,7 @@ pub(super) fn subnet(text: &str) -> Result<(), &str> {
 }
 
 /// What is wrong with the URL of an endpoint, if anything is.
-pub(super) fn endpoint(text: &str) -> Result<(), String> {
+pub(in crate::machineconfig) fn endpoint(text: &str) -> Result<(), String> {
     let url = Url::parse(text)?;
     let host = url.hostname();
     if host.is_empty() {

@@ -7,7 +7,8 @@ use super::{Mode, at, cluster, flag, machine, text};
 use crate::machineconfig::documents::{Document, Documents};
 use crate::machineconfig::minor::Minor;
 
-const CONTROL_PLANE_ONLY: [&str; 14] = [
+/// Kinds that Talos takes on control planes only.
+pub(in crate::machineconfig) const CONTROL_PLANE_ONLY: [&str; 14] = [
     "KubeAPIServerConfig",
     "KubeAdmissionControlConfig",
     "KubeAggregatorCAConfig",

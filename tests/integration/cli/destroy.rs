@@ -114,7 +114,7 @@ fn a_lab_that_is_gone_takes_its_clusters_along() {
     desk.ends(0, &["create", "--profile", "small", "--yes"]);
     desk.ends(0, &["lab", "stop"]).tells(&["the lab is stopped"]);
     desk.ends(3, &["status"]).tells(&["the lab is not running"]);
-    desk.ends(0, &["destroy", "--yes"]).tells(&["not running, so nothing of it is left"]);
+    desk.ends(0, &["destroy", "--yes"]).tells(&["not running any more, so nothing of it is left"]);
     assert!(!std::fs::read_to_string(desk.home(".kube/config")).expect("it stays").contains("small"));
     desk.ends(2, &["status"]).tells(&["no cluster is known"]);
     desk.ends(0, &["lab", "stop"]).tells(&["the lab is not running"]);

@@ -76,6 +76,26 @@ fn kill_at_every_record_then_resume_or_destroy() {
     assert!(nth > 40, "a create of two machines has more than {nth} records");
 }
 
+/// The journal says that a configuration was about to be given, the machine has taken it, and nobody heard.
+#[test]
+fn a_configuration_that_was_taken_unheard_is_found_again() {
+    let desk = Desk::new();
+    desk.lab(&site::small(""));
+    desk.profile("small", &[]);
+    let lost = serde_json::json!([{
+        "face": "talos", "call": "ApplyConfiguration", "subject": "lab-cp-1", "times": 1_000_000, "effect": "lose_reply",
+    }]);
+    desk.faults(&lost);
+    let mut running = desk.start(&["create", "--profile", "small", "--yes", "--output", "json"]);
+    running.until("waiting", "apply_config");
+    running.kill();
+    desk.faults(&serde_json::json!([]));
+    desk.ends(0, &["create", "--profile", "small", "--yes"]).tells(&["resuming an earlier run of small"]);
+    assert_healthy(&desk, 0);
+    desk.ends(0, &["destroy", "--yes"]);
+    desk.assert_nothing_is_there();
+}
+
 #[test]
 fn a_second_process_at_the_same_cluster_is_refused() {
     let desk = Desk::new();
