@@ -40,7 +40,7 @@ pub(super) async fn drafted(
 ) -> Result<(Plan, Toolbox), Failure> {
     let state_dir = global.state_dir()?;
     // The bundle's RSA key is made while the site is read: it costs as much time as everything else together.
-    let tools = connection.toolbox(profile, Mark::new(&profile.name), &state_dir, files)?;
+    let tools = connection.full_toolbox(profile, Mark::new(&profile.name), &state_dir, files)?;
     let contract = match &profile.talos.contract {
         Some(contract) => Contract::parse(contract),
         None => Contract::for_talos(&profile.talos.version),

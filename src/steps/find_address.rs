@@ -77,12 +77,16 @@ impl FindAddress {
     async fn answers_as_ours(&self, context: &Context<'_>) {
         let ip = self.expected.into();
         let deadline = context.tools.deadlines.maintenance;
-        let seen = wait::until(&self.machine, Pace::STEADY, deadline, |_| {}, async || {
-            match is_ours(context, &self.machine, ip).await {
+        let seen = wait::until(
+            &self.machine,
+            Pace::STEADY,
+            deadline,
+            |_| {},
+            async || match is_ours(context, &self.machine, ip).await {
                 true => Probe::<(), StepError>::Ready(()),
                 false => Probe::NotYet(String::new()),
-            }
-        });
+            },
+        );
         if seen.await.is_err() {
             std::future::pending::<()>().await;
         }
