@@ -93,20 +93,26 @@ impl Connection {
         Ok(Self { pve, factory, reach, lab: access, origin: Origin { profile: file, lab } })
     }
 
-    /// Everything that steps work with.
-    pub(super) fn toolbox(
+    /// Everything that steps work with to make a cluster: the patches as well.
+    pub(super) fn full_toolbox(
         &self,
         profile: &Profile,
         mark: Mark,
         state_dir: &Path,
         files: &Files,
     ) -> Result<Toolbox, Failure> {
+        Ok(Toolbox { patches: patches(profile)?, ..self.toolbox(profile, mark, state_dir, files) })
+    }
+
+    /// Everything that steps work with to look at a cluster and to take it away: a patch that was broken since it was
+    /// made is no hindrance.
+    pub(super) fn toolbox(&self, profile: &Profile, mark: Mark, state_dir: &Path, files: &Files) -> Toolbox {
         let deadlines = &profile.deadlines;
         let method = match profile.network.mode {
             Mode::Dhcp => Method::Sweep,
             Mode::Static => Method::Static,
         };
-        Ok(Toolbox {
+        Toolbox {
             pve: self.pve.clone(),
             factory: self.factory.clone(),
             finder: Finder::new(self.reach, profile.network.cidr, method),
@@ -123,10 +129,10 @@ impl Connection {
                 bootstrap: deadlines.bootstrap,
                 health: deadlines.health,
             },
-            patches: patches(profile)?,
+            patches: BTreeMap::new(),
             kubeconfig: files.kubeconfig.clone().or_else(default_kubeconfig).map(absolute),
             talosconfig: files.talosconfig.clone().or_else(default_talosconfig).map(absolute),
-        })
+        }
     }
 }
 

@@ -54,20 +54,12 @@ pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<
     };
     let connection = Connection::open(global, &profile, args.target.lab, WhenAbsent::Start).await?;
 
-    let (plan, journal, tools) = match open {
-        Some((journal, plan)) => {
-            let tools = connection.toolbox(&profile, plan.mark.clone(), &state_dir, &args.files)?;
-            if journal.state().unwinding() {
-                say(&format!("an earlier run of {} was being taken away; finishing that first", profile.name));
-                finish_unwinding(global, &plan, journal, &tools, log).await?;
-                begin(global, &args, &profile, &connection).await?
-            } else {
-                unchanged(&plan, &profile)?;
-                say(&format!("resuming an earlier run of {}", profile.name));
-                (plan, journal, tools)
-            }
+    let (plan, journal, tools) = match prepare(global, &args, &profile, &connection, open, log).await {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            connection.after_destroy(global).await;
+            return Err(failure);
         }
-        None => begin(global, &args, &profile, &connection).await?,
     };
 
     let reporter = Reporter::new(global.style(), &remaining(&plan, &journal));
@@ -112,6 +104,29 @@ pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<
         Some(story) => failure.hint("everything that was made was removed again").hint(story),
         None => left(failure, &unwound, &profile.name),
     })
+}
+
+/// What is to be run: the rest of an earlier run, or a new plan.
+async fn prepare(
+    global: &Global,
+    args: &Args,
+    profile: &Profile,
+    connection: &Connection,
+    open: Option<(Journal, Plan)>,
+    log: &LogWriter,
+) -> Result<(Plan, Journal, Toolbox), Failure> {
+    let Some((journal, plan)) = open else { return begin(global, args, profile, connection).await };
+    let state_dir = global.state_dir()?;
+    if journal.state().unwinding() {
+        say(&format!("an earlier run of {} was being taken away; finishing that first", profile.name));
+        let tools = connection.toolbox(profile, plan.mark.clone(), &state_dir, &args.files);
+        finish_unwinding(global, &plan, journal, &tools, log).await?;
+        return begin(global, args, profile, connection).await;
+    }
+    unchanged(&plan, profile)?;
+    let tools = connection.full_toolbox(profile, plan.mark.clone(), &state_dir, &args.files)?;
+    say(&format!("resuming an earlier run of {}", profile.name));
+    Ok((plan, journal, tools))
 }
 
 /// Surveys, drafts, tries the configurations out, shows, asks, and opens the journal.

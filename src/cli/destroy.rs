@@ -95,7 +95,7 @@ async fn take_away(
     let listener = |event: &Event| reporter.hear(event);
     let mut story = None;
     if let Some((journal, plan)) = open {
-        let tools = connection.toolbox(profile, plan.mark.clone(), &state_dir, files)?;
+        let tools = connection.toolbox(profile, plan.mark.clone(), &state_dir, files);
         let engine = Engine::new(&tools, &plan, journal, &listener);
         let leftovers = engine.unwind().await?;
         if !leftovers.is_empty() {
@@ -156,7 +156,7 @@ async fn sweep_marks(
     let mut audit = Audit::default();
     for (vmid, claim, node) in claims(profile, connection, &mut audit).await? {
         let what = format!("VM {vmid} {} on node {node}", claim.machine);
-        let tools = connection.toolbox(profile, claim.mark.clone(), state_dir, files)?;
+        let tools = connection.toolbox(profile, claim.mark.clone(), state_dir, files);
         let inventory = Inventory::default();
         let tick = |tick| listener(&Event::Tick(tick));
         let context = Context {
@@ -211,7 +211,7 @@ async fn claims(
 
 /// Takes the contexts out when no journal tells where they are: from the usual files, by the cluster's name.
 fn remove_access(profile: &Profile, connection: &Connection, state_dir: &Path, files: &Files) -> Result<(), Failure> {
-    let tools = connection.toolbox(profile, Mark::new(&profile.name), state_dir, files)?;
+    let tools = connection.toolbox(profile, Mark::new(&profile.name), state_dir, files);
     crate::steps::remove_contexts(&profile.name, tools.kubeconfig.as_deref(), tools.talosconfig.as_deref())
         .map_err(|error| Failure::of(Code::Left, &error))
 }

@@ -24,7 +24,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let lab = args.target.lab || known.as_ref().is_some_and(|(_, plan)| plan.origin.lab);
     let connection = Connection::open(global, &profile, lab, WhenAbsent::Fail).await?;
     let mark = known.as_ref().map_or_else(|| Mark::new(&profile.name), |(_, plan)| plan.mark.clone());
-    let tools = connection.toolbox(&profile, mark, &state_dir, &Files::default())?;
+    let tools = connection.toolbox(&profile, mark, &state_dir, &Files::default());
     let kept = tools.vault.provider.exists().await.unwrap_or(false);
     let credentials = if kept { tools.vault.credentials(&profile.name).await.ok() } else { None };
     let sightings = tools.finder.look_around(credentials).await.map_err(|error| Failure::of(Code::Refused, &error))?;

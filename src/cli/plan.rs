@@ -39,7 +39,7 @@ pub(super) async fn drafted(
 ) -> Result<(Plan, Toolbox), Failure> {
     let state_dir = global.state_dir()?;
     // The bundle's RSA key is made while the site is read: it costs as much time as everything else together.
-    let tools = connection.toolbox(profile, Mark::new(&profile.name), &state_dir, files)?;
+    let tools = connection.full_toolbox(profile, Mark::new(&profile.name), &state_dir, files)?;
     let contract = contract(profile).map_err(|problem| Failure::new(Code::Usage, problem.to_string()))?;
     let preparing = async {
         let exists = tools.vault.provider.exists().await.map_err(|error| Failure::of(Code::Refused, &error))?;

@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::failure::{Code, Failure};
 
 /// Asks yes or no. Without a terminal nobody can answer: `unattended` says what that means.
@@ -9,11 +11,20 @@ pub(super) fn confirm(question: &str, unattended: bool) -> Result<bool, Failure>
     if !is_interactive() {
         return Ok(unattended);
     }
-    dialoguer::Confirm::new()
-        .with_prompt(question)
-        .default(false)
-        .interact()
-        .map_err(|error| Failure::of(Code::Usage, &error))
+    // The question hides the cursor. With a handler, Ctrl-C ends the question and not the process, which would leave
+    // the terminal without one.
+    let heard = signal(SignalKind::interrupt()).map_err(|error| Failure::of(Code::Defect, &error))?;
+    let answer = dialoguer::Confirm::new().with_prompt(question).default(false).interact();
+    drop(heard);
+    answer.map_err(|error| {
+        console::Term::stderr().show_cursor().ok();
+        match error {
+            dialoguer::Error::IO(error) if error.kind() == std::io::ErrorKind::Interrupted => {
+                Failure::new(Code::Interrupted, "interrupted: nothing was created")
+            }
+            other => Failure::of(Code::Usage, &other),
+        }
+    })
 }
 
 /// Asks for a word to be typed, as the last guard before something is destroyed.

@@ -51,7 +51,7 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         );
     };
     let connection = Connection::open(global, &profile, plan.origin.lab, WhenAbsent::Fail).await?;
-    let tools = connection.toolbox(&profile, plan.mark.clone(), &state_dir, &Files::default())?;
+    let tools = connection.toolbox(&profile, plan.mark.clone(), &state_dir, &Files::default());
     let stands = stands(&state);
     let rows = machines(&plan, &state, &connection).await;
     let gates = gates(&plan, &state, &tools).await;

@@ -231,18 +231,19 @@ impl Running {
         (read > 0).then(|| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
     }
 
-    /// Reads on until `record` of a step of `verb`.
+    /// Reads on until `event`, a record or a tick, of a step of `verb`.
     #[track_caller]
-    pub(super) fn until(&mut self, record: &str, verb: &str) {
-        let wanted = |event: &Value| {
-            event["record"] == record && event["step"].as_str().is_some_and(|step| step.split('/').next() == Some(verb))
+    pub(super) fn until(&mut self, event: &str, verb: &str) {
+        let wanted = |line: &Value| {
+            let step = line["step"].as_str().and_then(|step| step.split('/').next());
+            (line["record"] == event || line["tick"] == event) && step == Some(verb)
         };
-        while let Some(event) = self.event() {
-            if wanted(&event) {
+        while let Some(line) = self.event() {
+            if wanted(&line) {
                 return;
             }
         }
-        panic!("{verb} was never {record}: {}", self.stderr());
+        panic!("{verb} was never {event}: {}", self.stderr());
     }
 
     pub(super) fn signal(&self, name: &str) {

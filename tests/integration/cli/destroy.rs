@@ -94,8 +94,6 @@ fn a_vm_that_took_the_place_of_ours_is_left_alone() {
     desk.ends(0, &["create", "--profile", "small", "--yes"]);
     let api = Api::of(&lab);
     api.call("POST", "/nodes/lab1/qemu/101/status/stop", &[]);
-    let wait = serde_json::json!([]);
-    desk.faults(&wait);
     api.call("DELETE", "/nodes/lab1/qemu/101", &[]);
     api.call("POST", "/nodes/lab1/qemu", &[("vmid", "101"), ("name", "payroll")]);
 
@@ -108,13 +106,31 @@ fn a_vm_that_took_the_place_of_ours_is_left_alone() {
 }
 
 #[test]
+fn a_profile_that_was_spoilt_and_a_machine_that_was_stopped_are_no_hindrance() {
+    let desk = Desk::new();
+    let lab = desk.lab(&site::small(""));
+    desk.profile("small", &[]);
+    desk.ends(0, &["create", "--profile", "small", "--yes"]);
+    Api::of(&lab).call("POST", "/nodes/lab1/qemu/101/status/stop", &[]);
+    let patch = ("  vip:", "  patches: { all: [{ machine: { network: { nameserverz: [192.0.2.1] } } }] }\n  vip:");
+    desk.profile("small", &[patch]);
+    desk.ends(2, &["profile", "check", "--profile", "small"]).tells(&["nameserverz"]);
+    let status = desk.ends(0, &["status"]);
+    assert!(status.out.contains("stopped") && status.out.contains("the profile was changed"), "{}", status.out);
+    let status = desk.ends(0, &["status", "--output", "json"]).json();
+    assert_eq!((&status["machines"][1]["vm"], &status["healthy"]), (&json!("stopped"), &json!(false)), "{status}");
+    desk.ends(0, &["destroy", "--yes"]);
+    desk.assert_nothing_is_there();
+}
+
+#[test]
 fn a_lab_that_is_gone_takes_its_clusters_along() {
     let desk = Desk::new();
     desk.profile("small", &[]);
     desk.ends(0, &["create", "--profile", "small", "--yes"]);
     desk.ends(0, &["lab", "stop"]).tells(&["the lab is stopped"]);
     desk.ends(3, &["status"]).tells(&["the lab is not running"]);
-    desk.ends(0, &["destroy", "--yes"]).tells(&["not running, so nothing of it is left"]);
+    desk.ends(0, &["destroy", "--yes"]).tells(&["not running any more, so nothing of it is left"]);
     assert!(!std::fs::read_to_string(desk.home(".kube/config")).expect("it stays").contains("small"));
     desk.ends(2, &["status"]).tells(&["no cluster is known"]);
     desk.ends(0, &["lab", "stop"]).tells(&["the lab is not running"]);

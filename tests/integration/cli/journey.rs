@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::contexts;
 use super::desk::{Desk, installed};
@@ -76,11 +76,24 @@ fn a_lab_that_was_started_by_hand_stays_and_is_empty_afterwards() {
     assert_eq!(plan["stages"].as_array().map(Vec::len), Some(3), "{plan}");
     let dry = desk.ends(0, &["create", "--profile", "small", "--dry-run"]);
     assert!(dry.out.contains("2 machines"), "{}", dry.out);
+    let doctor = desk.ends(0, &["doctor", "--profile", "small", "--output", "json"]).json();
+    assert_eq!(doctor["ready"], true, "{doctor}");
+    let discovered = desk.ends(0, &["discover", "--profile", "small", "--output", "json"]).json();
+    assert_eq!(discovered["found"], json!([]), "{discovered}");
     desk.assert_nothing_is_there();
 
     let created = desk.ends(0, &["create", "--profile", "small", "--output", "json", "--yes"]);
     assert_eq!(created.json()["summary"]["cluster"], "small");
     assert_eq!(desk.holdings().0.len(), 2);
+    let discovered = desk.ends(0, &["discover", "--profile", "small", "--output", "json"]).json();
+    let found: Vec<(&Value, &Value)> =
+        discovered["found"].as_array().expect("a list").iter().map(|row| (&row["address"], &row["machine"])).collect();
+    let expected = [("10.83.0.100", "lab-cp-1"), ("10.83.0.101", "lab-cp-1"), ("10.83.0.111", "lab-wk-1")];
+    let expected = expected.map(|(address, machine)| (Value::from(address), Value::from(machine)));
+    assert_eq!(found, expected.iter().map(|(address, machine)| (address, machine)).collect::<Vec<_>>(), "{discovered}");
+    // What is there stands in the way of another one, and is named.
+    desk.ends(3, &["doctor", "--profile", "lab"])
+        .tells(&["10.83.0.101, which is to be lab-cp-1", "port 50000 is open"]);
     let destroyed = desk.ends(0, &["destroy", "--profile", "small", "--yes", "--output", "json"]).json();
     assert_eq!(destroyed["state"], "destroyed");
     desk.assert_nothing_is_there();

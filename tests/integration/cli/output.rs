@@ -30,6 +30,8 @@ fn json_is_all_that_stdout_shows_when_it_was_asked_for() {
     );
     assert!(one(&["schematic", "url", "--profile", "lab"])["installer"].is_string());
     assert!(one(&["token", "check", "--profile", "small"])["privileges"]["/vms"].is_array());
+    assert_eq!(one(&["doctor", "--profile", "small"])["ready"], true);
+    assert!(one(&["discover", "--profile", "small"])["found"].is_array());
     assert!(one(&["plan", "--profile", "small"])["outline"]["image"].is_string());
     assert!(one(&["create", "--profile", "small", "--dry-run"])["outline"]["image"].is_string());
 
@@ -61,7 +63,20 @@ fn commands(desk: &Desk, path: &[&str]) -> Vec<String> {
 fn every_command_has_help_and_stands_in_completions_and_manual() {
     let desk = Desk::new();
     let top = commands(&desk, &[]);
-    for known in ["create", "destroy", "plan", "status", "token", "profile", "schematic", "lab", "completions", "man"] {
+    for known in [
+        "create",
+        "destroy",
+        "plan",
+        "status",
+        "doctor",
+        "discover",
+        "token",
+        "profile",
+        "schematic",
+        "lab",
+        "completions",
+        "man",
+    ] {
         assert!(top.iter().any(|name| name == known), "{known} is not in {top:?}");
     }
     let manual = desk.ends(0, &["man"]).out;

@@ -168,6 +168,19 @@ guests:
 }
 
 #[test]
+fn a_lab_that_was_started_for_nothing_is_stopped_again() {
+    let desk = Desk::new();
+    desk.profile("case", &[("version: 1.12.4", "version: 1.12.99")]);
+    desk.ends(3, &["create", "--profile", "case", "--yes"]).tells(&["started the lab", "does not know Talos v1.12.99"]);
+    assert_eq!(desk.ends(0, &["lab", "status", "--output", "json"]).json()["running"], false);
+    // Beside a cluster that runs it stays.
+    desk.profile("small", &[]);
+    desk.ends(0, &["create", "--profile", "small", "--yes"]);
+    desk.ends(3, &["create", "--profile", "case", "--yes"]).tells(&["does not know Talos v1.12.99"]);
+    assert_eq!(desk.ends(0, &["status", "--output", "json"]).json()["healthy"], true);
+}
+
+#[test]
 fn a_failure_in_json_is_one_line_with_its_code_and_hints() {
     let desk = Desk::new();
     let outcome = desk.ends(2, &["create", "--profile", "labb", "--yes", "--output", "json"]);

@@ -158,3 +158,21 @@ fn what_cannot_be_removed_is_named() {
     desk.ends(0, &["destroy", "--profile", "small", "--yes"]);
     desk.assert_nothing_is_there();
 }
+
+#[test]
+fn a_destroy_that_is_interrupted_goes_on_the_next_time() {
+    let desk = desk(&[]);
+    desk.ends(0, &[&CREATE[..], &["human"]].concat());
+    desk.faults(&always("pve", "DELETE /nodes/{node}/qemu", json!("silent")));
+    let mut running = desk.start(&["destroy", "--yes", "--output", "json"]);
+    running.until("undo_started", "create_vm");
+    running.signal("INT");
+    let outcome = running.end();
+    assert_eq!(outcome.code, Some(5), "{outcome:#?}");
+    outcome.tells(&["partly taken away", "pvetalos destroy --profile small"]);
+    assert_eq!(desk.holdings().0.len(), 2);
+    desk.faults(&json!([]));
+    desk.ends(0, &["destroy", "--yes"]);
+    desk.assert_nothing_is_there();
+    contexts::assert_kept(&desk, "small", false);
+}
