@@ -8,9 +8,10 @@ use super::connect::{Connection, Files, Target};
 use super::failure::{Code, Failure};
 use super::lab::WhenAbsent;
 use super::plan::{drafted, show};
-use super::{Global, print, prompt, say};
+use super::{Global, destroy, print, prompt, say};
 use crate::engine::{End, Engine, Journal, Leftover};
 use crate::event::Event;
+use crate::inventory::Inventory;
 use crate::plan::{self, Plan};
 use crate::profile::{Endpoints, Profile};
 use crate::report::{LogWriter, Reporter, Summary};
@@ -97,13 +98,26 @@ pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<
                 .hint(format!("run: pvetalos destroy --profile {}", profile.name)));
         }
     };
+    let in_flight = unsettled(&engine.inventory());
     let story = conclude(engine.into_journal(), &unwound)?;
+    if in_flight && story.is_some() {
+        let audit = destroy::audit_after_flight(&profile, &connection, &state_dir, &args.files, &listener).await;
+        if let Some(left) = audit?.left() {
+            reporter.finish();
+            return Err(Failure { code: Code::Left, ..failure }.hint(left));
+        }
+    }
     reporter.finish();
     connection.after_destroy(global).await;
     Err(match story {
         Some(story) => failure.hint("everything that was made was removed again").hint(story),
         None => left(failure, &unwound, &profile.name),
     })
+}
+
+/// Whether a create request left whose end nobody saw: it may still be on its way through Proxmox's own queue.
+fn unsettled(inventory: &Inventory) -> bool {
+    inventory.machines.values().any(|machine| machine.vmid.is_none() && !machine.tried.is_empty())
 }
 
 /// What is to be run: the rest of an earlier run, or a new plan.

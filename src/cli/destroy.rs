@@ -5,6 +5,7 @@
 //! and proves it is destroyed; whatever only claims it is named and left alone.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::connect::{Connection, Files, Target};
 use super::create::{Signals, conclude, left};
@@ -19,6 +20,7 @@ use crate::profile::Profile;
 use crate::report::{LogWriter, Reporter};
 use crate::steps::mark::{Claim, Mark};
 use crate::steps::{Context, destroy_marked};
+use crate::wait::{self, Pace, Probe};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -138,11 +140,51 @@ async fn take_away(
 
 /// What the site itself had to say.
 #[derive(Default)]
-struct Audit {
+pub(super) struct Audit {
     destroyed: Vec<String>,
     /// Claims to be ours and cannot prove it.
     left_alone: Vec<String>,
     failed: Vec<String>,
+}
+
+impl Audit {
+    /// Everything that is left, in one text; `None` when nothing is.
+    pub(super) fn left(&self) -> Option<String> {
+        (!self.failed.is_empty()).then(|| format!("left: {}", self.failed.join("; ")))
+    }
+}
+
+/// [`sweep_marks`] for requests that were dropped while they were under way.
+///
+/// Dropping a connection takes nothing back: a request that waits in Proxmox's accept queue is carried out later, when
+/// undo has looked and found nothing. A queue behind three workers is short, so a few seconds' looking settles it.
+pub(super) async fn audit_after_flight(
+    profile: &Profile,
+    connection: &Connection,
+    state_dir: &Path,
+    files: &Files,
+    listener: &dyn Fn(&Event),
+) -> Result<Audit, Failure> {
+    let looks = std::cell::Cell::new(0);
+    let what = "requests that were under way to have settled";
+    let pace = Pace { first: Duration::from_millis(700), max: Duration::from_secs(1) };
+    let waited = wait::until(
+        what,
+        pace,
+        Duration::from_secs(10),
+        |_| {},
+        async || {
+            looks.set(looks.get() + 1);
+            match sweep_marks(profile, connection, state_dir, files, listener).await {
+                Ok(audit) if looks.get() < 4 && audit.failed.is_empty() => {
+                    Probe::NotYet(String::from("too early to tell"))
+                }
+                Ok(audit) => Probe::Ready(audit),
+                Err(failure) => Probe::Never(std::io::Error::other(failure.message)),
+            }
+        },
+    );
+    waited.await.map_err(|error| Failure::of(Code::Left, &error))
 }
 
 /// Asks the site for everything with the cluster's tag, destroys what proves to be ours, and asks again.
