@@ -72,13 +72,8 @@ async fn every_undo_runs_twice() {
     for step in plan.steps().collect::<Vec<_>>().into_iter().rev() {
         for round in ["first", "second"] {
             let tools = bench.tools(&plan);
-            let context = Context {
-                tools: &tools,
-                inventory: &inventory,
-                step: step.id(),
-                tick: &|_| {},
-                durable: &|_| Ok(()),
-            };
+            let context =
+                Context { tools: &tools, inventory: &inventory, step: step.id(), tick: &|_| {}, durable: &|_| Ok(()) };
             step.undo(&context).await.unwrap_or_else(|error| panic!("{round} undo of {}: {error}", step.id()));
             undone += 1;
         }
