@@ -2,10 +2,12 @@
 
 use pvetalos::engine::{End, Journal, JournalError, Last};
 use pvetalos::event::{Leftovers, Record, StepId};
+use pvetalos::lab::clock::Clock;
+use pvetalos::lab::site::Site;
 use pvetalos::plan::Plan;
 use pvetalos::secrets::file::write_private;
 
-use crate::harness::{Bench, Shape, assert_none, play, report};
+use crate::harness::{Bench, Setup, Shape, assert_none, play, report};
 
 /// Lines that a run writes, and lines that its unwinding writes.
 async fn lines(shape: &Shape) -> (usize, usize) {
@@ -103,6 +105,46 @@ async fn three_and_one_at_every_line() {
     })
     .await;
     report(&format!("3+1: died at each of {there} lines; resumed after the even ones, destroyed after the odd ones"));
+    assert_none(&wrong);
+}
+
+/// Who is interrupted does not die, and takes everything back itself.
+#[tokio::test]
+async fn interrupted() {
+    let shape = Shape::of(1, 1);
+    let (there, _) = lines(&shape).await;
+    let wrong = play((1..there).step_by(3), async |number| {
+        let bench = Bench::of(&shape).await;
+        let plan = bench.plan().await;
+        let (end, left) = bench.interrupted(&plan, *number).await;
+        let mut wrong: Vec<String> = left.iter().map(|left| format!("{left:?}")).collect();
+        if !matches!(end, End::Interrupted) {
+            wrong.push(format!("{end:?}"));
+        }
+        wrong.extend(bench.blemishes());
+        wrong
+    })
+    .await;
+    report(&format!("1+1: interrupted at each third of {there} lines"));
+    assert_none(&wrong);
+}
+
+/// On a clock on which things take their time, it dies in the middle of them: while a VM is being created, an image
+/// fetched, a system installed.
+#[tokio::test]
+async fn in_the_middle_of_things() {
+    let begun = std::cell::Cell::new(0);
+    let wrong = play((1..=18).map(|number| number * 5), async |number| {
+        let slow = |site: &mut Site| site.clock = Clock::Realistic { speed: 60.0 };
+        let bench = Bench::start(Setup::new(&Shape::of(1, 1)).with_site(slow)).await;
+        let plan = bench.plan().await;
+        if bench.run_until_event(&plan, *number).await.is_none() {
+            begun.set(begun.get() + 1);
+        }
+        if number % 2 == 0 { resumed(&bench, &plan).await } else { destroyed(&bench, &plan).await }
+    })
+    .await;
+    report(&format!("1+1, at a sixtieth of real time: died in the middle {} times", begun.get()));
     assert_none(&wrong);
 }
 

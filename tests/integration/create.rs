@@ -111,7 +111,7 @@ async fn every_minor_of_talos_and_both_kinds_of_network() {
     let minors = [("1.12.4", "1.35.0", "v1.12"), ("1.13.9", "1.36.0", "v1.13"), ("1.14.0-rc.1", "1.36.0", "v1.13")];
     for (talos, kubernetes, contract) in minors {
         for cni in ["flannel", "none"] {
-            let shape = Shape { talos, kubernetes, cni, ..Shape::of(1, 1) };
+            let shape = Shape { cni, talos, kubernetes, ..Shape::of(1, 1) };
             let (plan, _) = there_and_back(&format!("1+1, Talos {talos}, cni {cni}"), Setup::new(&shape)).await;
             for step in plan.steps() {
                 if let Step::ApplyConfig(apply) = step {

@@ -141,6 +141,8 @@ pub(crate) struct Bench {
     /// Hands out [`BUNDLE`] and does not make one for every run.
     stocked: bool,
     before: Before,
+    /// Calls that [`Bench::take_log`] has answered.
+    read: Cell<usize>,
 }
 
 /// What must be the same in the end.
@@ -197,7 +199,7 @@ impl Bench {
         let profile = profile::parse(&setup.profile, &setup.file).unwrap_or_else(|error| panic!("{error:?}"));
         let mut site = dressed(&profile);
         (setup.site)(&mut site);
-        let disk = site.storages.contains_key("local-zfs").then_some("local-zfs").unwrap_or("local-lvm");
+        let disk = profile.proxmox.disk_storage.as_str();
         site.guests.push(Guest {
             vmid: STRANGER,
             name: "somebody-elses".into(),
@@ -231,7 +233,7 @@ impl Bench {
         let guests = lab.shared().lock().pve.vms.keys().copied().collect();
         let before = Before { guests, volumes: volumes(&lab), stranger: stranger(&lab) };
         assert!(before.stranger.1, "the stranger runs");
-        Self { lab, profile, pve, factory, dir, stocked: setup.stocked, before }
+        Self { lab, profile, pve, factory, dir, stocked: setup.stocked, before, read: Cell::new(0) }
     }
 
     pub(crate) fn reach(&self) -> Reach {
@@ -352,8 +354,16 @@ impl Bench {
     /// Runs until the journal has `count` more records, and stops there as a process that is killed does: exactly there
     /// with a width of 1, else when the other lanes have come to rest, too. Answers how it ended if it ended before.
     pub(crate) async fn run_until(&self, plan: &Plan, count: usize, width: usize) -> Option<End> {
+        self.run_until_stopped(plan, &Stop::after(count, false), width).await
+    }
+
+    /// The same in the middle of things: counts what is shown of a wait, too.
+    pub(crate) async fn run_until_event(&self, plan: &Plan, count: usize) -> Option<End> {
+        self.run_until_stopped(plan, &Stop::after(count, true), usize::MAX).await
+    }
+
+    async fn run_until_stopped(&self, plan: &Plan, stop: &Stop, width: usize) -> Option<End> {
         let tools = self.tools(plan);
-        let stop = Stop::after(count);
         let listener = |event: &Event| stop.hear(event);
         let engine = Engine::new(&tools, plan, self.journal(plan), &listener).with_width(width);
         tokio::select! {
@@ -363,10 +373,19 @@ impl Bench {
         }
     }
 
-    /// The same for the way back.
+    /// Is interrupted when the journal has `count` records, and takes back what it did, all in one life.
+    pub(crate) async fn interrupted(&self, plan: &Plan, count: usize) -> (End, Vec<Leftover>) {
+        let (tools, stop) = (self.tools(plan), Stop::after(count, false));
+        let listener = |event: &Event| stop.hear(event);
+        let engine = Engine::new(&tools, plan, self.journal(plan), &listener);
+        let end = engine.run(stop.reached()).await.expect("the journal can be written");
+        (end, engine.unwind().await.expect("the journal can be written"))
+    }
+
+    /// The same as [`Bench::run_until`] for the way back.
     pub(crate) async fn unwind_until(&self, plan: &Plan, count: usize) -> Option<Vec<Leftover>> {
         let tools = self.tools(plan);
-        let stop = Stop::after(count);
+        let stop = Stop::after(count, false);
         let listener = |event: &Event| stop.hear(event);
         let engine = Engine::new(&tools, plan, self.journal(plan), &listener).with_width(1);
         tokio::select! {
@@ -376,9 +395,11 @@ impl Bench {
         }
     }
 
-    /// Every call so far, oldest first; forgets them.
+    /// The calls since the last time that this was asked, oldest first.
     pub(crate) fn take_log(&self) -> Vec<Call> {
-        std::mem::take(&mut self.lab.shared().lock().faults.log)
+        let world = self.lab.shared().lock();
+        let calls = &world.faults.log;
+        calls[self.read.replace(calls.len())..].to_vec()
     }
 
     /// etcds that were ever bootstrapped.
@@ -493,19 +514,20 @@ impl Bench {
     }
 }
 
-/// Counts records and says when it is enough.
+/// Counts records, and ticks if asked to, and says when it is enough.
 struct Stop {
     left: Cell<usize>,
+    ticks: bool,
     waker: RefCell<Option<std::task::Waker>>,
 }
 
 impl Stop {
-    fn after(count: usize) -> Self {
-        Self { left: Cell::new(count), waker: RefCell::default() }
+    fn after(count: usize, ticks: bool) -> Self {
+        Self { left: Cell::new(count), ticks, waker: RefCell::default() }
     }
 
     fn hear(&self, event: &Event) {
-        if matches!(event, Event::Record(_)) {
+        if self.ticks || matches!(event, Event::Record(_)) {
             self.left.set(self.left.get().saturating_sub(1));
             if let (0, Some(waker)) = (self.left.get(), self.waker.borrow_mut().take()) {
                 waker.wake();

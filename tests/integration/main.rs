@@ -1,6 +1,8 @@
 //! One test binary, so that the crate is linked once.
 
+mod adversary;
 mod cli;
+mod compat;
 mod config;
 mod crash;
 mod create;
