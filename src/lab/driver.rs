@@ -137,7 +137,7 @@ impl Driver {
             return Open::Kube(kube::serve(&self.shared, listener, config, wish.vmid, name));
         }
         let shared = self.shared.clone();
-        let face = Face { shared, vmid: wish.vmid, boot: wish.boot, name, port: wish.port };
+        let face = Face { shared, vmid: wish.vmid, boot: wish.boot, name, port: wish.port, reach: self.reach };
         Open::Talos(Server::start(listener, config, face), wish.revision)
     }
 

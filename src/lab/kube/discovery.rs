@@ -1,4 +1,4 @@
-//! What the API says about itself: enough for kubectl to find nodes, namespaces and pods.
+//! What the API says about itself: enough for kubectl to find nodes, namespaces, pods and services.
 
 use serde_json::{Value, json};
 
@@ -21,6 +21,7 @@ pub(super) fn document(path: &str, version: &str) -> Option<Value> {
                 resource("namespaces", "namespace", "Namespace", false, "ns"),
                 resource("nodes", "node", "Node", false, "no"),
                 resource("pods", "pod", "Pod", true, "po"),
+                resource("services", "service", "Service", true, "svc"),
             ],
         })),
         _ => None,
@@ -30,6 +31,6 @@ pub(super) fn document(path: &str, version: &str) -> Option<Value> {
 fn resource(name: &str, singular: &str, kind: &str, namespaced: bool, short: &str) -> Value {
     json!({
         "name": name, "singularName": singular, "kind": kind, "namespaced": namespaced, "shortNames": [short],
-        "verbs": ["get", "list"],
+        "verbs": ["get", "list", "watch"],
     })
 }

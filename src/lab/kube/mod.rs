@@ -58,8 +58,13 @@ fn route(world: &World, vmid: u32, request: &Request, peer: &Peer) -> Response {
         return status(405, "MethodNotAllowed", "the lab's Kubernetes cannot be written to");
     }
     // Talos lets the anonymous in to these alone.
-    if matches!(path, "/readyz" | "/livez" | "/healthz") {
-        return answer(200, "OK", "text/plain; charset=utf-8", "ok");
+    let query = request.uri().query().unwrap_or_default();
+    let parameters: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+    if let "/readyz" | "/livez" | "/healthz" = path {
+        let verbose = parameters.iter().any(|(key, _)| key == "verbose");
+        let check = path.trim_start_matches('/');
+        let text = if verbose { format!("[+]ping ok\n[+]etcd ok\n{check} check passed\n") } else { "ok".to_owned() };
+        return answer(200, "OK", "text/plain; charset=utf-8", text);
     }
     let Some(leaf) = peer.certificates.first() else { return status(401, "Unauthorized", "Unauthorized") };
     if !organisations(leaf).iter().any(|name| name == "system:masters") {
@@ -84,25 +89,41 @@ fn route(world: &World, vmid: u32, request: &Request, peer: &Peer) -> Response {
         ["api", "v1", "namespaces", name] => objects::namespaces(Some(name)),
         ["api", "v1", "pods"] | ["api", "v1", "namespaces", "kube-system", "pods"] => objects::pods(&nodes, None),
         ["api", "v1", "namespaces", "kube-system", "pods", name] => objects::pods(&nodes, Some(name)),
-        ["api", "v1", "namespaces", _, "pods"] => objects::List::empty("Pod"),
+        ["api", "v1", "namespaces", _, "pods"] => objects::pods(&[], None),
+        ["api", "v1", "namespaces", _, "pods", name] => objects::pods(&[], Some(name)),
+        ["api", "v1", "services"] => objects::services(None, None),
+        ["api", "v1", "namespaces", space, "services"] => objects::services(Some(space), None),
+        ["api", "v1", "namespaces", space, "services", name] => objects::services(Some(space), Some(name)),
         _ => return status(404, "NotFound", "the server could not find the requested resource"),
     };
-    let query = request.uri().query().unwrap_or_default();
-    let parameters: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
-    let list = list.selected(&parameters);
-    if parameters.iter().any(|(key, value)| key == "watch" && matches!(value.as_str(), "true" | "1")) {
-        return answer(200, "OK", "application/json", list.watched());
+    if let (Some(name), []) = (&list.single, list.items.as_slice()) {
+        return missing(list.plural(), name);
     }
+    let list = list.selected(&parameters);
     let accept = request.headers().get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accept.contains("as=Table") { reply(&table::of(&list)) } else { one_or_all(&list) }
+    let tables = accept.contains("as=Table");
+    if parameters.iter().any(|(key, value)| key == "watch" && matches!(value.as_str(), "true" | "1")) {
+        let shown = if tables { table::each(&list) } else { list.items };
+        return answer(200, "OK", "application/json", watched(&shown));
+    }
+    match (&list.single, list.items.as_slice()) {
+        _ if tables => reply(&table::of(&list)),
+        (Some(_), [only]) => reply(only),
+        _ => reply(&list.object()),
+    }
 }
 
-fn one_or_all(list: &objects::List) -> Response {
-    match (list.single, list.items.as_slice()) {
-        (false, _) => reply(&list.object()),
-        (true, [only]) => reply(only),
-        (true, _) => status(404, "NotFound", &format!("{} not found", list.kind)),
-    }
+/// The beginning of a watch: everything there is. It ends there, and the client watches again.
+fn watched(shown: &[Value]) -> String {
+    shown.iter().map(|item| json!({"type": "ADDED", "object": item}).to_string() + "\n").collect()
+}
+
+fn missing(kind: &str, name: &str) -> Response {
+    let value = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound", "code": 404,
+        "message": format!("{kind} {name:?} not found"), "details": {"name": name, "kind": kind},
+    });
+    answer(404, "NotFound", "application/json", value.to_string())
 }
 
 fn reply(value: &Value) -> Response {

@@ -16,16 +16,22 @@ pub(super) struct Node<'a> {
 pub(super) struct List {
     pub(super) kind: &'static str,
     pub(super) items: Vec<Value>,
-    /// One was asked for by name.
-    pub(super) single: bool,
+    /// The name of the one that was asked for.
+    pub(super) single: Option<String>,
 }
 
 /// When the lab's clusters were born, for everybody who prints an age.
 const BORN: &str = "2026-01-01T00:00:00Z";
 
 impl List {
-    pub(super) fn empty(kind: &'static str) -> Self {
-        Self { kind, items: Vec::new(), single: false }
+    /// The resource, as it stands in paths.
+    pub(super) fn plural(&self) -> &'static str {
+        match self.kind {
+            "Node" => "nodes",
+            "Pod" => "pods",
+            "Service" => "services",
+            _ => "namespaces",
+        }
     }
 
     /// As the API wraps it.
@@ -36,41 +42,58 @@ impl List {
         })
     }
 
-    /// Keeps what `labelSelector` and `fieldSelector` ask for: equalities, and of fields the name alone.
+    /// Keeps what `labelSelector` and `fieldSelector` ask for: (in)equality and presence; of fields, those that kubectl asks for.
     pub(super) fn selected(mut self, parameters: &[(String, String)]) -> Self {
         let terms = |wanted: &'static str| {
             let selectors = parameters.iter().filter(move |(key, _)| key == wanted);
-            selectors.flat_map(|(_, selector)| selector.split(',')).filter(|term| !term.is_empty())
+            selectors.flat_map(|(_, selector)| selector.split(',')).filter(|term| !term.is_empty()).map(Term::parse)
         };
         for term in terms("labelSelector") {
-            let (key, value) = pair(term);
-            self.items.retain(|item| {
-                let label = item["metadata"]["labels"].get(key).and_then(Value::as_str);
-                label.is_some_and(|label| value.is_none_or(|value| value == label))
-            });
+            self.items.retain(|item| term.holds(item["metadata"]["labels"].get(term.key).and_then(Value::as_str)));
         }
-        for (_, value) in terms("fieldSelector").map(pair).filter(|(key, _)| *key == "metadata.name") {
-            self.items.retain(|item| item["metadata"]["name"].as_str() == value);
+        for term in terms("fieldSelector") {
+            let path = match term.key {
+                "metadata.name" => "/metadata/name",
+                "metadata.namespace" => "/metadata/namespace",
+                "spec.nodeName" => "/spec/nodeName",
+                "status.phase" => "/status/phase",
+                _ => continue,
+            };
+            self.items.retain(|item| term.holds(item.pointer(path).and_then(Value::as_str)));
         }
         self
     }
 
-    /// The beginning of a watch: everything there is. It ends there, and the client watches again.
-    pub(super) fn watched(&self) -> String {
-        self.items.iter().map(|item| json!({"type": "ADDED", "object": item}).to_string() + "\n").collect()
-    }
-
     fn of(kind: &'static str, items: Vec<Value>, name: Option<&str>) -> Self {
         let wanted = |item: &Value| name.is_none_or(|name| item["metadata"]["name"] == name);
-        Self { kind, items: items.into_iter().filter(wanted).collect(), single: name.is_some() }
+        Self { kind, items: items.into_iter().filter(wanted).collect(), single: name.map(str::to_owned) }
     }
 }
 
-/// `key=value`, `key==value`, or a key alone.
-fn pair(term: &str) -> (&str, Option<&str>) {
-    match term.split_once('=') {
-        Some((key, value)) => (key, Some(value.trim_start_matches('='))),
-        None => (term, None),
+/// `key=value`, `key==value`, `key!=value`, `key`, or `!key`.
+struct Term<'a> {
+    key: &'a str,
+    /// `None`: presence is enough.
+    value: Option<&'a str>,
+    negated: bool,
+}
+
+impl<'a> Term<'a> {
+    fn parse(term: &'a str) -> Self {
+        if let Some((key, value)) = term.split_once("!=") {
+            return Self { key, value: Some(value), negated: true };
+        }
+        if let Some(key) = term.strip_prefix('!') {
+            return Self { key, value: None, negated: true };
+        }
+        match term.split_once('=') {
+            Some((key, value)) => Self { key, value: Some(value.trim_start_matches('=')), negated: false },
+            None => Self { key: term, value: None, negated: false },
+        }
+    }
+
+    fn holds(&self, found: Option<&str>) -> bool {
+        found.is_some_and(|found| self.value.is_none_or(|value| value == found)) != self.negated
     }
 }
 
@@ -130,6 +153,22 @@ pub(super) fn namespaces(name: Option<&str>) -> List {
     List::of("Namespace", items.into(), name)
 }
 
+/// The API's own service, which every cluster has.
+pub(super) fn services(namespace: Option<&str>, name: Option<&str>) -> List {
+    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+    let service = json!({
+        "kind": "Service", "apiVersion": "v1",
+        "metadata": {"name": "kubernetes", "namespace": "default", "uid": "lab-kubernetes", "creationTimestamp": BORN, "labels": labels, "resourceVersion": "1"},
+        "spec": {
+            "type": "ClusterIP", "clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"],
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+        },
+        "status": {"loadBalancer": {}},
+    });
+    let here = namespace.is_none_or(|namespace| namespace == "default");
+    List::of("Service", if here { vec![service] } else { Vec::new() }, name)
+}
+
 pub(super) fn pods(nodes: &[Node<'_>], name: Option<&str>) -> List {
     let mut items = Vec::new();
     for node in nodes {
@@ -171,4 +210,21 @@ fn pod(name: &str, labels: &Value, home: Option<&Node<'_>>, runs: bool) -> Value
             "hostIP": ip, "podIP": ip, "startTime": BORN,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_keep_what_they_name() {
+        let kept = |key: &str, selector: &str| -> Vec<String> {
+            let list = namespaces(None).selected(&[(key.to_owned(), selector.to_owned())]);
+            list.items.iter().filter_map(|item| item["metadata"]["name"].as_str()).map(str::to_owned).collect()
+        };
+        assert_eq!(kept("labelSelector", "kubernetes.io/metadata.name=default"), ["default"]);
+        assert_eq!(kept("labelSelector", "kubernetes.io/metadata.name!=default").len(), 3);
+        assert_eq!(kept("labelSelector", "!kubernetes.io/metadata.name"), [""; 0]);
+        assert_eq!(kept("fieldSelector", "metadata.name=kube-public,status.phase==Active"), ["kube-public"]);
+    }
 }

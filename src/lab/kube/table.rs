@@ -32,10 +32,26 @@ const PODS: [Column; 7] = [
 
 const NAMESPACES: [Column; 3] = [("Name", "string", 0), ("Status", "string", 0), ("Age", "string", 0)];
 
+const SERVICES: [Column; 6] = [
+    ("Name", "string", 0),
+    ("Type", "string", 0),
+    ("Cluster-IP", "string", 0),
+    ("External-IP", "string", 0),
+    ("Port(s)", "string", 0),
+    ("Age", "string", 0),
+];
+
+/// A table for each object, as watches send them.
+pub(super) fn each(list: &List) -> Vec<Value> {
+    let alone = |item: &Value| of(&List { kind: list.kind, items: vec![item.clone()], single: None });
+    list.items.iter().map(alone).collect()
+}
+
 pub(super) fn of(list: &List) -> Value {
     let (columns, cells): (&[Column], fn(&Value) -> Value) = match list.kind {
         "Node" => (&NODES, node),
         "Pod" => (&PODS, pod),
+        "Service" => (&SERVICES, service),
         _ => (&NAMESPACES, namespace),
     };
     let columns: Vec<Value> = columns
@@ -91,6 +107,12 @@ fn pod(item: &Value) -> Value {
         text(&status["podIP"]),
         text(&item["spec"]["nodeName"]),
     ])
+}
+
+fn service(item: &Value) -> Value {
+    let (spec, port) = (&item["spec"], &item["spec"]["ports"][0]);
+    let ports = format!("{}/{}", port["port"], port["protocol"].as_str().unwrap_or("TCP"));
+    json!([item["metadata"]["name"], spec["type"], spec["clusterIP"], "<none>", ports, AGE])
 }
 
 fn namespace(item: &Value) -> Value {

@@ -4,7 +4,7 @@
 //! `Face::call`: the script of faults, the caller's rights, then one look at
 //! (or change of) the world under its lock. The generated traits are
 //! implemented in `services`, one line a method; what a method does is in the
-//! file of its subject.
+//! file of its subject. A call may be meant for another machine: `routing`.
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "handlers have one shape, whatever the request weighs")]
 mod access;
@@ -20,6 +20,7 @@ pub mod pki;
 mod power;
 pub mod resources;
 mod rights;
+mod routing;
 pub mod server;
 mod services;
 mod state;
@@ -28,11 +29,14 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::Stream;
+use prost::Message;
 use tonic::{Code, Request, Status};
 
 use crate::lab::faults::{Effect, Face as FaceName};
 use crate::lab::fleet::{Machine, Port, System};
 use crate::lab::world::{Shared, World};
+use crate::reach::Reach;
+use routing::Route;
 use server::Peer;
 
 /// A stream of replies.
@@ -47,31 +51,55 @@ pub struct Face {
     /// Proxmox's name for the VM: the subject of faults.
     pub name: String,
     pub port: Port,
+    /// Where the site's addresses are on this host.
+    pub reach: Reach,
 }
 
 /// A request without its envelope.
 struct Call<T> {
     message: T,
     peer: Peer,
+    route: Route,
 }
 
 impl<T> Call<T> {
     fn open(request: Request<T>) -> Result<Self, Status> {
-        let (_, extensions, message) = request.into_parts();
+        let (metadata, extensions, message) = request.into_parts();
         let peer = extensions.get::<Peer>().cloned().ok_or_else(|| Status::internal("a call without a connection"))?;
-        Ok(Self { message, peer })
+        Ok(Self { message, peer, route: Route::of(&metadata)? })
     }
 }
 
 impl Face {
-    /// Serves one call: obeys the script, checks rights, acts under the lock.
-    async fn call<M, T>(
+    /// Serves one call.
+    async fn call<M, T: Message + Default>(
         &self,
         method: &'static str,
         request: Request<M>,
-        act: impl FnOnce(&Self, &mut World, &M, &Peer) -> Result<T, Status>,
+        act: impl Fn(&Self, &mut World, &M, &Peer) -> Result<T, Status>,
     ) -> Result<T, Status> {
-        let Call { message, peer } = Call::open(request)?;
+        self.serve(method, request, act, routing::gather).await
+    }
+
+    /// Serves one call that is answered by a stream.
+    async fn stream<M, T: Message + Default + 'static>(
+        &self,
+        method: &'static str,
+        request: Request<M>,
+        act: impl Fn(&Self, &mut World, &M, &Peer) -> Result<Replies<T>, Status>,
+    ) -> Result<Replies<T>, Status> {
+        self.serve(method, request, act, |streams| Ok(routing::gather_streams(streams))).await
+    }
+
+    /// Obeys the script, checks rights, acts under the lock; `gather` makes one answer of several machines'.
+    async fn serve<M, T>(
+        &self,
+        method: &'static str,
+        request: Request<M>,
+        act: impl Fn(&Self, &mut World, &M, &Peer) -> Result<T, Status>,
+        gather: impl Fn(Vec<(String, Result<T, Status>)>) -> Result<T, Status>,
+    ) -> Result<T, Status> {
+        let Call { message, peer, route } = Call::open(request)?;
         let effect = self.shared.lock().observe(FaceName::Talos, method, &self.name);
         match &effect {
             None | Some(Effect::ActThenFail { .. } | Effect::LoseReply) => {}
@@ -85,7 +113,22 @@ impl Face {
         let (result, moved) = {
             let mut world = self.shared.lock();
             self.authorise(&world, method, &peer)?;
-            let result = act(self, &mut world, &message, &peer);
+            let answer = |world: &mut World, target: &str| {
+                let face = self.forward(world, target)?;
+                face.authorise(world, method, &peer)?;
+                act(&face, world, &message, &peer)
+            };
+            let result = match self.permit(&world, method, route)? {
+                Route::Here => act(self, &mut world, &message, &peer),
+                Route::One(target) => answer(&mut world, &target),
+                Route::Many(targets) => {
+                    let each = targets.into_iter().map(|target| {
+                        let reply = answer(&mut world, &target);
+                        (target, reply)
+                    });
+                    gather(each.collect())
+                }
+            };
             // What the call set off and takes no time is done before the caller hears of it.
             (result, world.advance())
         };

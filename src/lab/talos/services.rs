@@ -23,13 +23,13 @@ impl machine::machine_service_server::MachineService for Face {
     type DmesgStream = Replies<common::Data>;
 
     async fn dmesg(&self, request: Request<machine::DmesgRequest>) -> Answer<Self::DmesgStream> {
-        self.call("machine.MachineService/Dmesg", request, info::dmesg).await.map(Response::new)
+        self.stream("machine.MachineService/Dmesg", request, info::dmesg).await.map(Response::new)
     }
 
     type EventsStream = Replies<machine::Event>;
 
     async fn events(&self, request: Request<machine::EventsRequest>) -> Answer<Self::EventsStream> {
-        self.call("machine.MachineService/Events", request, events::events).await.map(Response::new)
+        self.stream("machine.MachineService/Events", request, events::events).await.map(Response::new)
     }
 
     async fn etcd_member_list(
@@ -80,13 +80,13 @@ impl machine::machine_service_server::MachineService for Face {
     type KubeconfigStream = Replies<common::Data>;
 
     async fn kubeconfig(&self, request: Request<()>) -> Answer<Self::KubeconfigStream> {
-        self.call("machine.MachineService/Kubeconfig", request, access::kubeconfig).await.map(Response::new)
+        self.stream("machine.MachineService/Kubeconfig", request, access::kubeconfig).await.map(Response::new)
     }
 
     type LogsStream = Replies<common::Data>;
 
     async fn logs(&self, request: Request<machine::LogsRequest>) -> Answer<Self::LogsStream> {
-        self.call("machine.MachineService/Logs", request, info::logs).await.map(Response::new)
+        self.stream("machine.MachineService/Logs", request, info::logs).await.map(Response::new)
     }
 
     async fn memory(&self, request: Request<()>) -> Answer<machine::MemoryResponse> {
@@ -104,7 +104,7 @@ impl machine::machine_service_server::MachineService for Face {
     type ReadStream = Replies<common::Data>;
 
     async fn read(&self, request: Request<machine::ReadRequest>) -> Answer<Self::ReadStream> {
-        self.call("machine.MachineService/Read", request, info::read).await.map(Response::new)
+        self.stream("machine.MachineService/Read", request, info::read).await.map(Response::new)
     }
 
     async fn reboot(&self, request: Request<machine::RebootRequest>) -> Answer<machine::RebootResponse> {
@@ -155,7 +155,7 @@ impl cluster::cluster_service_server::ClusterService for Face {
     type HealthCheckStream = Replies<cluster::HealthCheckProgress>;
 
     async fn health_check(&self, request: Request<cluster::HealthCheckRequest>) -> Answer<Self::HealthCheckStream> {
-        self.call("cluster.ClusterService/HealthCheck", request, health::check).await.map(Response::new)
+        self.stream("cluster.ClusterService/HealthCheck", request, health::check).await.map(Response::new)
     }
 }
 
@@ -168,12 +168,12 @@ impl cosi::state_server::State for Face {
     type ListStream = Replies<cosi::ListResponse>;
 
     async fn list(&self, request: Request<cosi::ListRequest>) -> Answer<Self::ListStream> {
-        self.call("cosi.resource.State/List", request, state::list).await.map(Response::new)
+        self.stream("cosi.resource.State/List", request, state::list).await.map(Response::new)
     }
 
     type WatchStream = Replies<cosi::WatchResponse>;
 
     async fn watch(&self, request: Request<cosi::WatchRequest>) -> Answer<Self::WatchStream> {
-        self.call("cosi.resource.State/Watch", request, state::watch).await.map(Response::new)
+        self.stream("cosi.resource.State/Watch", request, state::watch).await.map(Response::new)
     }
 }

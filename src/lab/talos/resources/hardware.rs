@@ -101,7 +101,10 @@ fn volumes(view: &View<'_>, list: &mut Vec<Resource>) {
             size,
             ..VolumeStatusSpec::default()
         };
-        let yaml = json!({"phase": word, "location": location, "parentLocation": path, "partitionIndex": partition, "size": size});
+        let yaml = json!({
+            "phase": word, "type": "partition", "location": location, "partitionIndex": partition,
+            "parentLocation": path, "size": size, "prettySize": format!("{} MB", size / 1_000_000),
+        });
         list.push(resource("runtime", "VolumeStatuses.block.talos.dev", label, &spec, &yaml));
     }
 }
