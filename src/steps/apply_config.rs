@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Work;
 use super::context::Context;
 use super::error::{Late, StepError};
-use super::find_address::wanted;
+use super::find_address::{is_ours, wanted};
 use super::render::{ConfigSpec, render};
 use crate::event::{Leftovers, StepId};
 use crate::inventory::Fact;
@@ -59,7 +59,7 @@ impl Work for ApplyConfig {
             // A machine that took it, but whose reply was lost, answers as ours, at its own address or the leased one.
             for ip in [at, own] {
                 match probe(&tools.reach, ip, Some(credentials)).await {
-                    Class::Ours { .. } if self.is_it(context, ip).await => return Probe::Ready(()),
+                    Class::Ours { .. } if is_ours(context, name, ip).await => return Probe::Ready(()),
                     Class::Foreign if ip == at && ip != own => {
                         return Probe::Never(String::from("another cluster's machine answers at its address"));
                     }
@@ -102,14 +102,6 @@ impl Work for ApplyConfig {
 }
 
 impl ApplyConfig {
-    /// Whether the machine of our cluster at `ip` is this one.
-    async fn is_it(&self, context: &Context<'_>, ip: std::net::IpAddr) -> bool {
-        let Ok(credentials) = context.tools.vault.credentials(&self.config.cluster).await else { return false };
-        let Ok(talos) = Talos::secured(&context.tools.reach, ip, credentials).await else { return false };
-        let uuid = context.tools.mark.uuid(&self.config.machine);
-        talos.identity().await.is_ok_and(|identity| identity.uuid == Some(uuid))
-    }
-
     /// What the plan assumed and only the machine knows.
     fn fits(&self, identity: &Identity) -> Result<(), String> {
         if self.secureboot && identity.secure_boot == Some(false) {

@@ -13,7 +13,7 @@ use super::error::StepError;
 use crate::discovery::{DiscoveryError, Wanted};
 use crate::event::StepId;
 use crate::inventory::Fact;
-use crate::talos::{Class, Talos, probe};
+use crate::talos::Talos;
 use crate::wait::{self, Pace, Probe};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -82,9 +82,11 @@ impl FindAddress {
             Pace::STEADY,
             deadline,
             |_| {},
-            async || match is_ours(context, &self.machine, ip).await {
-                true => Probe::<(), StepError>::Ready(()),
-                false => Probe::NotYet(String::new()),
+            async || {
+                if is_ours(context, &self.machine, ip).await {
+                    return Probe::<(), StepError>::Ready(());
+                }
+                Probe::NotYet(String::from("it does not"))
             },
         );
         if seen.await.is_err() {
@@ -97,9 +99,6 @@ impl FindAddress {
 pub(super) async fn is_ours(context: &Context<'_>, machine: &str, ip: IpAddr) -> bool {
     let tools = context.tools;
     let Ok(credentials) = tools.vault.credentials(&tools.mark.cluster).await else { return false };
-    if !matches!(probe(&tools.reach, ip, Some(credentials)).await, Class::Ours { .. }) {
-        return false;
-    }
     let Ok(talos) = Talos::secured(&tools.reach, ip, credentials).await else { return false };
     talos.identity().await.is_ok_and(|identity| identity.uuid == Some(tools.mark.uuid(machine)))
 }
