@@ -97,6 +97,8 @@ pub enum Fact {
     Vm { machine: String, role: Role, node: String, vmid: u32, uuid: Uuid, macs: Vec<Mac> },
     /// The machine that proved to be `machine` answers at `ip`.
     Address { machine: String, ip: IpAddr },
+    /// Noted before the configuration leaves: from here on the machine may be in maintenance mode, on its way, or ours.
+    Configuring { machine: String },
     /// The machine accepted its configuration.
     Applied { machine: String },
     /// The machine runs from its own disk and answers with our certificates at `ip`.
@@ -122,6 +124,8 @@ pub struct Machine {
     pub uuid: Option<Uuid>,
     pub macs: Vec<Mac>,
     pub ip: Option<IpAddr>,
+    /// Its configuration was sent, or was about to be.
+    pub configuring: bool,
     pub applied: bool,
     pub installed: bool,
 }
@@ -176,6 +180,7 @@ impl Inventory {
                 machine.macs = macs;
             }
             Fact::Address { machine, ip } => self.machine_mut(machine).ip = Some(ip),
+            Fact::Configuring { machine } => self.machine_mut(machine).configuring = true,
             Fact::Applied { machine } => self.machine_mut(machine).applied = true,
             Fact::Installed { machine, ip } => {
                 let machine = self.machine_mut(machine);

@@ -11,7 +11,7 @@ use super::{Global, home};
 use crate::discovery::{Finder, Method};
 use crate::factory::{Factory, FactoryOptions};
 use crate::machineconfig::{Minor, Patch, PatchSource};
-use crate::plan::Origin;
+use crate::plan::{Origin, PatchesByMachine};
 use crate::profile::{self, Endpoints, Mode, Profile, SecretRef, Tls};
 use crate::pve::{Fingerprint, Options, Pve, Trust};
 use crate::reach::Reach;
@@ -178,8 +178,8 @@ fn bundle_file(profile: &Profile, state_dir: &Path) -> Provider {
     Provider::File { path: crate::engine::Journal::directory(state_dir, &profile.name).join("secrets.yaml") }
 }
 
-/// As the profile says, else in the same kind of store as the token, else in a file.
-fn vault(profile: &Profile, state_dir: &Path) -> Provider {
+/// Where the secrets bundle is kept: as the profile says, else in the same kind of store as the token, else in a file.
+pub(super) fn vault(profile: &Profile, state_dir: &Path) -> Provider {
     let entry = || format!("{}/talos/secrets", profile.name);
     match (&profile.talos.secrets, &profile.proxmox.token) {
         (Some(reference), _) => provider(reference),
@@ -222,7 +222,7 @@ async fn real_site(profile: &Profile) -> Result<Options, Failure> {
 }
 
 /// Every machine's patches, loaded for the Talos that will read them.
-pub(super) fn patches(profile: &Profile) -> Result<BTreeMap<String, Vec<Patch>>, Failure> {
+pub(super) fn patches(profile: &Profile) -> Result<PatchesByMachine, Failure> {
     let minor = Minor::parse(&profile.talos.version).map_err(|error| Failure::of(Code::Usage, &error))?;
     let mut all = BTreeMap::new();
     for machine in &profile.machines {

@@ -14,6 +14,7 @@ mod lab;
 mod plan;
 mod profile;
 mod prompt;
+mod render;
 mod schematic;
 mod status;
 mod token;
@@ -82,6 +83,8 @@ enum Command {
     Doctor(doctor::Args),
     /// The machines that answer on the profile's network
     Discover(discover::Args),
+    /// The machine configurations, talosconfig and schematic of a profile, as files
+    Render(render::Args),
     /// The Proxmox API token: keep it in the keyring, try it
     #[command(subcommand)]
     Token(token::Command),
@@ -146,6 +149,7 @@ async fn dispatch(cli: Cli, log: LogWriter) -> Result<(), Failure> {
         Command::Status(args) => status::run(&global, args).await,
         Command::Doctor(args) => doctor::run(&global, args).await,
         Command::Discover(args) => discover::run(&global, args).await,
+        Command::Render(args) => render::run(&global, args).await,
         Command::Token(command) => token::run(&global, command).await,
         Command::Profile(command) => profile::run(&global, command),
         Command::Schematic(command) => schematic::run(&global, command),

@@ -6,8 +6,7 @@ use super::connect::{Connection, Files, Target};
 use super::failure::{Code, Failure};
 use super::lab::WhenAbsent;
 use super::{Global, print};
-use crate::machineconfig::Contract;
-use crate::plan::{Plan, Problem, draft, survey, try_out};
+use crate::plan::{Plan, Problem, contract, draft, survey, try_out};
 use crate::profile::Profile;
 use crate::secrets::Provider;
 use crate::steps::mark::Mark;
@@ -41,11 +40,7 @@ pub(super) async fn drafted(
     let state_dir = global.state_dir()?;
     // The bundle's RSA key is made while the site is read: it costs as much time as everything else together.
     let tools = connection.full_toolbox(profile, Mark::new(&profile.name), &state_dir, files)?;
-    let contract = match &profile.talos.contract {
-        Some(contract) => Contract::parse(contract),
-        None => Contract::for_talos(&profile.talos.version),
-    }
-    .map_err(|error| Failure::of(Code::Usage, &error))?;
+    let contract = contract(profile).map_err(|problem| Failure::new(Code::Usage, problem.to_string()))?;
     let preparing = async {
         let exists = tools.vault.provider.exists().await.map_err(|error| Failure::of(Code::Refused, &error))?;
         if exists {

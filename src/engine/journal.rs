@@ -30,7 +30,7 @@ pub enum JournalError {
     #[error("cluster {cluster} is being worked on by another pvetalos (it holds {path})")]
     Locked { cluster: String, path: PathBuf },
     #[error(
-        "{path} was written in journal format {found}; this program reads {MAJOR}.x: use the version that wrote it"
+        "{path} was written in journal format {found}; this program continues {MAJOR}.{MINOR} and older: use the version that wrote it"
     )]
     Format { path: PathBuf, found: String },
     #[error("{path}:{line}: not a journal line")]
@@ -90,12 +90,16 @@ impl Journal {
             return Ok(None);
         }
         let lock = lock(&directory, cluster)?;
-        let text = fs::read_to_string(&path).map_err(io_error("read", &path))?;
-        let Some((plan, lines, state, whole)) = replay(&text, &path)? else {
+        let bytes = fs::read(&path).map_err(io_error("read", &path))?;
+        let Some(Replayed { format, plan, lines, state, whole }) = replay(&bytes, &path)? else {
             // Not even the header was written completely: nothing can have been done yet.
             fs::remove_file(&path).map_err(io_error("remove", &path))?;
             return Ok(None);
         };
+        // A newer program may have meant more by its lines than we understand.
+        if format.split_once('.').and_then(|(_, minor)| minor.parse().ok()).is_none_or(|minor: u32| minor > MINOR) {
+            return Err(JournalError::Format { path, found: format });
+        }
         let file = open(&path, OpenOptions::new().append(true))?;
         file.set_len(whole).map_err(io_error("truncate", &path))?;
         Ok(Some((Self { path, file, _lock: lock, state, lines }, plan)))
@@ -104,12 +108,12 @@ impl Journal {
     /// Reads a journal without locking or changing it, for `status`.
     pub fn read(state_dir: &Path, cluster: &str) -> Result<Option<(State, Plan)>, JournalError> {
         let path = Self::directory(state_dir, cluster).join("journal.jsonl");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error("read", &path)(error)),
         };
-        Ok(replay(&text, &path)?.map(|(plan, _, state, _)| (state, plan)))
+        Ok(replay(&bytes, &path)?.map(|replayed| (replayed.state, replayed.plan)))
     }
 
     /// The clusters that the state directory knows.
@@ -156,15 +160,24 @@ impl Journal {
     }
 }
 
-type Replayed = (Plan, Vec<Line>, State, u64);
+struct Replayed {
+    format: String,
+    plan: Plan,
+    lines: Vec<Line>,
+    state: State,
+    /// Bytes that are whole lines.
+    whole: u64,
+}
 
-/// Plan, lines, state, and the number of bytes that are whole lines; `None` when the header itself is torn.
-fn replay(text: &str, path: &Path) -> Result<Option<Replayed>, JournalError> {
-    let whole = text.rfind('\n').map_or(0, |end| end + 1);
-    let mut lines = text[..whole].lines().enumerate();
+/// What the whole lines say; `None` when the header itself is torn.
+///
+/// Bytes, and not text: the line that was torn may have been torn inside of a letter.
+fn replay(bytes: &[u8], path: &Path) -> Result<Option<Replayed>, JournalError> {
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let mut lines = bytes[..whole].split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
     let Some((_, header)) = lines.next() else { return Ok(None) };
     let bad = |line: usize| move |source| JournalError::Line { path: path.to_owned(), line: line + 1, source };
-    let head: Header<serde_json::Value> = serde_json::from_str(header).map_err(bad(0))?;
+    let head: Header<serde_json::Value> = serde_json::from_slice(header).map_err(bad(0))?;
     if head.format.split('.').next() != Some(MAJOR.to_string().as_str()) {
         return Err(JournalError::Format { path: path.to_owned(), found: head.format });
     }
@@ -172,7 +185,7 @@ fn replay(text: &str, path: &Path) -> Result<Option<Replayed>, JournalError> {
     let mut state = State::default();
     let mut read = Vec::new();
     for (number, text) in lines {
-        let line: Line = serde_json::from_str(text).map_err(bad(number))?;
+        let line: Line = serde_json::from_slice(text).map_err(bad(number))?;
         state.apply(&line.record).map_err(|source| JournalError::Order {
             path: path.to_owned(),
             line: number + 1,
@@ -180,7 +193,7 @@ fn replay(text: &str, path: &Path) -> Result<Option<Replayed>, JournalError> {
         })?;
         read.push(line);
     }
-    Ok(Some((plan, read, state, whole as u64)))
+    Ok(Some(Replayed { format: head.format, plan, lines: read, state, whole: whole as u64 }))
 }
 
 fn lock(directory: &Path, cluster: &str) -> Result<File, JournalError> {

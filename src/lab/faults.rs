@@ -86,6 +86,11 @@ impl Faults {
         self.label = label.into();
     }
 
+    /// The call with the label that belongs to it now.
+    pub(super) fn call(&self, face: Face, name: &str, subject: &str) -> Call {
+        Call { face, name: name.to_owned(), subject: subject.to_owned(), label: self.label.clone() }
+    }
+
     /// How often each call came, by face and name: `pve POST /nodes/{node}/qemu`.
     pub fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
@@ -102,11 +107,10 @@ impl Faults {
     }
 
     /// Logs the call and says what to do with it: `None` is to serve it.
-    pub fn observe(&mut self, face: Face, name: &str, subject: &str) -> Option<Effect> {
-        let call = Call { face, name: name.to_owned(), subject: subject.to_owned(), label: self.label.clone() };
+    pub(super) fn observe(&mut self, call: Call) -> Option<Effect> {
         let hit = self.script.iter_mut().find(|fault| {
             fault.times > 0
-                && fault.face == face
+                && fault.face == call.face
                 && call.name.contains(&fault.call)
                 && fault.subject.as_ref().is_none_or(|wanted| *wanted == call.subject)
                 && fault.label.as_ref().is_none_or(|wanted| *wanted == call.label)

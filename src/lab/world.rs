@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::factory;
-use super::faults::Faults;
+use super::faults::{Call, Effect, Face, Faults};
 use super::fleet::{Fleet, summary::MachineSummary};
 use super::pve;
 use super::site::Site;
@@ -20,8 +20,13 @@ pub struct World {
     pub fleet: Fleet,
     pub factory: factory::State,
     pub faults: Faults,
+    /// Somebody else on the site, who acts just before each call does.
+    pub rival: Option<Rival>,
     began: Instant,
 }
+
+/// What somebody else does to the world before a call.
+pub type Rival = Box<dyn FnMut(&mut World, &Call) + Send>;
 
 /// The world, for people.
 #[derive(Clone, Debug, Serialize)]
@@ -59,6 +64,16 @@ impl World {
     /// How long the lab has been running: the fleet's and the factory's time.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// A face was called: lets the rival act first, logs the call, and says what the script wants done with it.
+    pub fn observe(&mut self, face: Face, name: &str, subject: &str) -> Option<Effect> {
+        let call = self.faults.call(face, name, subject);
+        if let Some(mut rival) = self.rival.take() {
+            rival(self, &call);
+            self.rival = Some(rival);
+        }
+        self.faults.observe(call)
     }
 
     /// Lets time pass up to now. Answers whether any machine moved.
@@ -109,6 +124,7 @@ impl Shared {
             fleet: Fleet::new(&site),
             factory: factory::State::new(&site),
             faults: Faults::default(),
+            rival: None,
             site,
             began: Instant::now(),
         };

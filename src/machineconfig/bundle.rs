@@ -50,6 +50,10 @@ pub enum BundleError {
 impl Bundle {
     /// Makes new secrets for a cluster. Blocks for the RSA key, about a second.
     pub fn generate(contract: &Contract) -> Result<Self, PkiError> {
+        Self::with_account(contract, pki::rsa_4096()?)
+    }
+
+    fn with_account(contract: &Contract, k8s_service_account: Secret) -> Result<Self, PkiError> {
         let now = OffsetDateTime::now_utc();
         let id = pki::random::<32>()?;
         let id = if contract.standard_cluster_id { STANDARD.encode(id) } else { URL_SAFE.encode(id) };
@@ -65,9 +69,16 @@ impl Bundle {
             k8s: pki::p256_ca(Some("kubernetes"), now)?,
             // Talos leaves the aggregator's subject empty, and so does every cluster in the world.
             k8s_aggregator: pki::p256_ca(None, now)?,
-            k8s_service_account: pki::rsa_4096()?,
+            k8s_service_account,
             os: pki::ed25519_ca("talos", now)?,
         })
+    }
+
+    /// A bundle to look at configurations with, never to be kept: its service account's key is elliptic, since an RSA
+    /// key takes longer than everything else together. Talos takes both.
+    pub fn sketch() -> Result<Self, PkiError> {
+        let Pair { key, .. } = pki::p256_ca(None, OffsetDateTime::now_utc())?;
+        Self::with_account(&Contract::NEWEST, key)
     }
 
     /// Reads and validates a bundle: the file of talosctl and talhelper, the JSON spelling `Cluster.Id`, or the

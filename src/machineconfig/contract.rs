@@ -105,6 +105,11 @@ impl Contract {
     /// The newest row.
     pub const NEWEST: Self = V1_14;
 
+    /// 12 for 1.12.
+    pub(super) fn minor(&self) -> u32 {
+        self.minor
+    }
+
     /// The contract named by a version: `1.12`, `v1.12.4`.
     pub fn parse(text: &str) -> Result<Self, BadVersion> {
         let version = Version::parse(text)?;

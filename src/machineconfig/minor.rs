@@ -114,6 +114,11 @@ impl Minor {
         ROWS.into_iter().find(|row| version.is(row.number)).ok_or_else(|| BadVersion::unsupported(version))
     }
 
+    /// Whether a machine of this minor knows the documents of that contract. A newer one reads every older contract.
+    pub fn reads(&self, contract: &super::Contract) -> bool {
+        contract.minor() <= self.number
+    }
+
     /// Whether something that came with Talos `1.<since>` is known.
     pub(super) fn knows(&self, since: u32) -> bool {
         self.number >= since

@@ -22,6 +22,7 @@ mod minor;
 pub mod overlay;
 pub mod patch;
 mod pki;
+pub mod redact;
 pub mod rewrite;
 mod schema;
 pub mod talosconfig;

@@ -53,33 +53,33 @@ pub fn hostname(contract: &Contract, name: &str) -> Patch {
     Patch::native("hostname", &[tree])
 }
 
-/// A static address with its prefix, the default route, and the resolvers.
-pub fn static_network(
-    contract: &Contract,
-    mac: Mac,
-    address: ipnet::IpNet,
-    gateway: Option<IpAddr>,
-    nameservers: &[IpAddr],
-) -> Patch {
+/// A static address with its prefix, and the default route.
+pub fn static_network(contract: &Contract, mac: Mac, address: ipnet::IpNet, gateway: Option<IpAddr>) -> Patch {
     let address = address.to_string();
     let trees = if contract.multidoc_all {
         let routes: Vec<Value> = gateway.iter().map(|gateway| json!({ "gateway": gateway })).collect();
         let link = json!({ "name": ALIAS, "addresses": [{ "address": address }], "routes": routes });
-        let servers: Vec<Value> = nameservers.iter().map(|address| json!({ "address": address })).collect();
-        let mut trees = vec![alias(mac), document("LinkConfig", link)];
-        if !servers.is_empty() {
-            trees.push(document("ResolverConfig", json!({ "nameservers": servers })));
-        }
-        trees
+        vec![alias(mac), document("LinkConfig", link)]
     } else {
         let everywhere = |gateway: &IpAddr| if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
         let route = |gateway: &IpAddr| json!({ "network": everywhere(gateway), "gateway": gateway });
         let routes: Vec<Value> = gateway.iter().map(route).collect();
-        let mut tree = interface(mac, json!({ "addresses": [address], "routes": routes }));
-        tree["machine"]["network"]["nameservers"] = json!(nameservers);
-        vec![tree]
+        vec![interface(mac, json!({ "addresses": [address], "routes": routes }))]
     };
     Patch::native("static network", &trees)
+}
+
+/// The resolvers. `theirs` are the patches that come after: where one of them has a `ResolverConfig`, Talos takes the
+/// v1alpha1 field beside it on no contract; where none has, another v1alpha1 field may stand beside ours.
+pub fn nameservers(contract: &Contract, servers: &[IpAddr], theirs: &[Patch]) -> Patch {
+    const KIND: &str = "ResolverConfig";
+    let tree = if contract.multidoc_all || theirs.iter().any(|patch| patch.brings(KIND)) {
+        let servers: Vec<Value> = servers.iter().map(|address| json!({ "address": address })).collect();
+        document(KIND, json!({ "nameservers": servers }))
+    } else {
+        json!({ "machine": { "network": { "nameservers": servers } } })
+    };
+    Patch::native("nameservers", &[tree])
 }
 
 /// DHCP on the interface. Needed wherever [`vip`] is used without [`static_network`]: to configure an interface

@@ -305,7 +305,7 @@ fn nearest(wanted: &str, known: &[String]) -> String {
     if names.is_empty() { String::from("nothing") } else { names.join(", ") }
 }
 
-fn kubernetes(profile: &Profile, found: &mut Vec<Problem>) {
+pub(super) fn kubernetes(profile: &Profile, found: &mut Vec<Problem>) {
     match Minor::of(&profile.talos.version) {
         Ok(minor) => {
             if let Err(reason) = minor.kubernetes_supported(&profile.talos.kubernetes_version) {

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use aws_lc_rs::digest;
-use ipnet::Ipv4Net;
 use url::Url;
 
 use super::check::{self, Problem, problem};
 use super::survey::{Survey, node_path};
-use super::{Lane, Origin, Outline, Plan, Stage};
+use super::{Lane, Origin, Outline, Plan, Stage, configs};
 use crate::factory::{Asset, Factory, Schematic};
 use crate::inventory::Role;
 use crate::machineconfig::Contract;
@@ -38,23 +37,13 @@ pub fn draft(
     if !problems.is_empty() {
         return Err(problems);
     }
-    let contract = match &profile.talos.contract {
-        Some(contract) => Contract::parse(contract),
-        None => Contract::for_talos(&profile.talos.version),
-    };
-    let contract = contract.map_err(|error| vec![problem("talos.contract", error.to_string(), "")])?;
+    let contract = configs::contract(profile).map_err(|problem| vec![problem])?;
     let mark = Mark::new(&profile.name);
-    let asset = Asset {
-        schematic: schematic.id.clone(),
-        version: format!("v{}", profile.talos.version),
-        platform: profile.talos.platform.clone(),
-        arch: String::from("amd64"),
-        secureboot: profile.talos.secureboot,
-    };
+    let asset = configs::asset(profile, schematic.id.clone());
     let drafter = Drafter {
         profile,
         site,
-        contract: contract.to_string(),
+        contract,
         file: asset.cache_name(factory.public()),
         installer: factory.installer(&asset),
         url: factory.image_url(&asset),
@@ -66,8 +55,8 @@ pub fn draft(
 }
 
 /// The schematic as the plan needs it.
-struct KnownSchematic {
-    id: String,
+pub(super) struct KnownSchematic {
+    pub(super) id: String,
     /// `None` when the profile names an id only.
     text: Option<String>,
     /// It has the guest agent, so the VM gets the agent's channel: one without the other makes shutdown or boot wait.
@@ -76,7 +65,7 @@ struct KnownSchematic {
 
 const AGENT: &str = "siderolabs/qemu-guest-agent";
 
-fn schematic(profile: &Profile) -> Result<KnownSchematic, Problem> {
+pub(super) fn schematic(profile: &Profile) -> Result<KnownSchematic, Problem> {
     let text = match &profile.talos.factory.schematic {
         // Nothing tells what an id stands for; without the text the agent's channel stays off.
         SchematicRef::Id(id) => return Ok(KnownSchematic { id: id.clone(), text: None, agent: false }),
@@ -97,7 +86,7 @@ struct Drafter<'a> {
     profile: &'a Profile,
     site: &'a Survey,
     schematic: KnownSchematic,
-    contract: String,
+    contract: Contract,
     asset: Asset,
     file: String,
     installer: String,
@@ -127,7 +116,7 @@ impl Drafter<'_> {
                 health: deadlines.health,
             },
             outline: Outline {
-                endpoint: self.endpoint(),
+                endpoint: configs::endpoint(self.profile),
                 talos: self.asset.version.clone(),
                 kubernetes: format!("v{}", self.profile.talos.kubernetes_version),
                 schematic: self.schematic.id.clone(),
@@ -179,15 +168,11 @@ impl Drafter<'_> {
         vmids
     }
 
-    fn endpoint(&self) -> String {
-        format!("https://{}:6443", self.profile.network.api_endpoint)
-    }
-
     fn prepare(&self, secrets: &str, nodes: &BTreeMap<String, String>, notes: &mut Vec<String>) -> Vec<Lane> {
         let lane = |name: &str, step| Lane { name: name.to_owned(), steps: vec![step] };
         let reference = secrets.to_owned();
         let mut lanes =
-            vec![lane("secrets", Step::WriteSecrets(WriteSecrets { reference, contract: self.contract.clone() }))];
+            vec![lane("secrets", Step::WriteSecrets(WriteSecrets { reference, contract: self.contract.to_string() }))];
         let storage = &self.profile.proxmox.image_storage;
         let used: BTreeSet<&String> = nodes.values().collect();
         let shared = used.iter().any(|node| {
@@ -268,7 +253,7 @@ impl Drafter<'_> {
 
     fn vm(&self, machine: &MachineSpec, node: String, vmid: u32) -> VmSpec {
         let Profile { proxmox, network, .. } = self.profile;
-        let address = self.address(machine);
+        let address = configs::address(self.profile, machine);
         let dns: Vec<String> = network.dns.iter().map(ToString::to_string).collect();
         VmSpec {
             vmid,
@@ -300,31 +285,8 @@ impl Drafter<'_> {
         }
     }
 
-    fn address(&self, machine: &MachineSpec) -> Ipv4Net {
-        Ipv4Net::new(machine.ip, self.profile.network.cidr.prefix_len()).expect("the prefix length of a network")
-    }
-
     fn config(&self, machine: &MachineSpec) -> ConfigSpec {
-        let Profile { talos, network, .. } = self.profile;
-        ConfigSpec {
-            cluster: self.profile.name.clone(),
-            machine: machine.name.clone(),
-            role: machine.role,
-            contract: self.contract.clone(),
-            talos: self.asset.version.clone(),
-            kubernetes: talos.kubernetes_version.clone(),
-            endpoint: self.endpoint(),
-            install_disk: talos.install_disk.clone(),
-            install_image: self.installer.clone(),
-            address: self.address(machine),
-            gateway: network.gateway,
-            dns: network.dns.clone(),
-            ntp: network.ntp.clone(),
-            vip: talos.vip.filter(|_| machine.role == Role::ControlPlane),
-            pods: network.pod_cidr.to_string(),
-            services: network.service_cidr.to_string(),
-            cni_none: network.cni == Cni::None,
-        }
+        configs::config(self.profile, machine, &self.contract, &self.asset.version, &self.installer)
     }
 
     fn cluster(&self) -> Vec<Lane> {
@@ -336,7 +298,7 @@ impl Drafter<'_> {
             machines,
             secureboot: self.profile.talos.secureboot,
             cni_none: self.profile.network.cni == Cni::None,
-            endpoint: self.endpoint(),
+            endpoint: configs::endpoint(self.profile),
         };
         vec![Lane {
             name: String::from("cluster"),

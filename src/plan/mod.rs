@@ -7,6 +7,7 @@
 //! line, and what a crashed run is resumed from; it never holds a secret.
 
 mod check;
+mod configs;
 mod draft;
 mod survey;
 mod tryout;
@@ -16,9 +17,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use check::Problem;
+pub use configs::{configs, contract};
 pub use draft::{draft, fingerprint};
 pub use survey::{FactoryFacts, Survey, paths, survey};
-pub use tryout::try_out;
+pub use tryout::{PatchesByMachine, rehearse, try_out};
 
 use crate::event::StepId;
 use crate::steps::mark::Mark;

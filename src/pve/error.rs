@@ -199,6 +199,16 @@ impl PveError {
             || text.contains("got lock timeout")
     }
 
+    /// A start found the VM running.
+    pub fn is_already_running(&self) -> bool {
+        self.text().contains("already running")
+    }
+
+    /// The configuration is not the one whose digest was sent along: somebody changed or replaced it.
+    pub fn is_changed_meanwhile(&self) -> bool {
+        self.text().contains("checksum mismatch")
+    }
+
     /// The token may not do it.
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Forbidden { .. })

@@ -68,6 +68,7 @@ fn fact(fact: &Fact) -> Option<String> {
         Fact::Access { context, .. } => format!("context {context}"),
         Fact::Installer { .. }
         | Fact::VmidTried { .. }
+        | Fact::Configuring { .. }
         | Fact::Applied { .. }
         | Fact::BootstrapChosen { .. }
         | Fact::Bootstrapped { .. } => return None,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Work;
 use super::context::Context;
 use super::error::{Late, StepError};
-use super::find_address::{is_ours, wanted};
+use super::find_address::wanted;
 use super::render::{ConfigSpec, render};
 use crate::event::{Leftovers, StepId};
 use crate::inventory::Fact;
@@ -54,12 +54,17 @@ impl Work for ApplyConfig {
 
         let mut at = context.inventory.address(name).map_err(|e| StepError::clean(&attempted, e))?;
         let own = self.config.address.addr().into();
+        // An earlier attempt may have arrived: then it is ours only when the installation is over.
+        let repeated = context.inventory.machine(name).is_ok_and(|machine| machine.configuring);
+        let deadlines = &tools.deadlines;
+        let deadline = if repeated { deadlines.maintenance + deadlines.install } else { deadlines.maintenance };
+        context.note(Fact::Configuring { machine: name.clone() }).await?;
         let what = format!("{name} to take its configuration");
-        let waited = wait::until(&what, Pace::BRISK, tools.deadlines.maintenance, context.waiting(&what), async || {
+        let waited = wait::until(&what, Pace::BRISK, deadline, context.waiting(&what), async || {
             // A machine that took it, but whose reply was lost, answers as ours, at its own address or the leased one.
             for ip in [at, own] {
                 match probe(&tools.reach, ip, Some(credentials)).await {
-                    Class::Ours { .. } if is_ours(context, name, ip).await => return Probe::Ready(()),
+                    Class::Ours { .. } if self.is_it(context, ip).await => return Probe::Ready(()),
                     Class::Foreign if ip == at && ip != own => {
                         return Probe::Never(String::from("another cluster's machine answers at its address"));
                     }
@@ -102,6 +107,14 @@ impl Work for ApplyConfig {
 }
 
 impl ApplyConfig {
+    /// Whether the machine of our cluster at `ip` is this one.
+    async fn is_it(&self, context: &Context<'_>, ip: std::net::IpAddr) -> bool {
+        let Ok(credentials) = context.tools.vault.credentials(&self.config.cluster).await else { return false };
+        let Ok(talos) = Talos::secured(&context.tools.reach, ip, credentials).await else { return false };
+        let uuid = context.tools.mark.uuid(&self.config.machine);
+        talos.identity().await.is_ok_and(|identity| identity.uuid == Some(uuid))
+    }
+
     /// What the plan assumed and only the machine knows.
     fn fits(&self, identity: &Identity) -> Result<(), String> {
         if self.secureboot && identity.secure_boot == Some(false) {

@@ -88,6 +88,12 @@ impl Vault {
         Self { provider, bundle: OnceCell::new(), fresh: Mutex::default(), credentials: OnceCell::new() }
     }
 
+    /// The same with a bundle that was made before and is kept nowhere yet: [`Self::take_fresh`] hands it out.
+    #[must_use]
+    pub fn with_fresh(self, bundle: Bundle) -> Self {
+        Self { fresh: Mutex::new(Some(bundle)), ..self }
+    }
+
     /// The bundle as it is kept.
     pub async fn bundle(&self) -> Result<&Bundle, StepError> {
         self.bundle

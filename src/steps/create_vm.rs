@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
-use super::error::{Late, StepError, of_pve};
+use super::error::{Late, StepError, chain, of_pve};
 use super::mark::Mark;
 use super::{Toolbox, Work};
 use crate::event::{Leftovers, StepId};
@@ -157,6 +157,21 @@ async fn settle(context: &Context<'_>, machine: &str, node: &str, vmid: u32) -> 
     looked.or_late(format!("look at VM {vmid}"), Leftovers::Unknown)
 }
 
+/// The configuration of our VM at `vmid`, read now; otherwise what to tell the wait: later, or never.
+pub(super) async fn ours<T>(
+    context: &Context<'_>,
+    machine: &str,
+    node: &str,
+    vmid: u32,
+) -> Result<VmConfig, Probe<T, String>> {
+    match context.tools.pve.config(node, vmid).await {
+        Ok(config) if context.tools.mark.owns(machine, &config) => Ok(config),
+        Ok(_) => Err(Probe::Never(format!("VM {vmid} is somebody else's by now"))),
+        Err(error) if error.is_passing() => Err(Probe::NotYet(error.to_string())),
+        Err(error) => Err(Probe::Never(chain(&error))),
+    }
+}
+
 /// Stops and destroys the VM at `vmid` if, and only if, it is the one that our mark made for `machine`.
 ///
 /// Gone, or somebody else's by now, is success: nothing of ours is there.
@@ -175,16 +190,17 @@ pub async fn destroy_marked(context: &Context<'_>, machine: &str, node: &str, vm
         }
         _ => node.to_owned(),
     };
-    if !matches!(settle(context, machine, &node, vmid).await?, Seen::Ours(_)) {
-        return Ok(());
-    }
     let ended = async |what: &str, upid| {
         pve.wait_task(&upid, deadlines.task, context.waiting(what)).await.map(|end| {
             context.warn_of(what, &end);
         })
     };
-    let status = pve.status(&node, vmid).await;
-    if status.as_ref().is_ok_and(|status| status.running) {
+    // Whose it is, is looked at last: nothing comes between that look and the call that cannot be taken back.
+    let running = pve.status(&node, vmid).await.is_ok_and(|status| status.running);
+    if !matches!(settle(context, machine, &node, vmid).await?, Seen::Ours(_)) {
+        return Ok(());
+    }
+    if running {
         let upid = pve.stop(&node, vmid).await.map_err(failed)?;
         ended(&format!("VM {vmid} to stop"), upid).await.map_err(failed)?;
         // Time has passed: look again before the call that cannot be taken back.

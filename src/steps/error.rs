@@ -44,15 +44,20 @@ pub(super) fn of_pve(attempted: impl Into<String>, leftovers: Leftovers, error: 
     StepError { leftovers, timed_out, ..StepError::clean(attempted, error) }
 }
 
+/// The error with its causes on one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 impl fmt::Display for StepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.attempted, self.cause)?;
-        let mut source = self.cause.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
+        write!(f, "{}: {}", self.attempted, chain(self.cause.as_ref()))
     }
 }
 

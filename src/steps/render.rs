@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::inventory::{Mac, Role};
-use crate::machineconfig::{self, Bundle, Contract, Input, Minor, Patch, overlay};
+use crate::machineconfig::{self, Bundle, Contract, Documents, Input, Minor, Patch, overlay};
 use crate::secrets::Secret;
 
 /// What the plan pins of a machine's configuration. No secret, no patch text.
@@ -44,6 +44,8 @@ pub struct ConfigSpec {
 /// A configuration that Talos accepts.
 pub struct Rendered {
     pub yaml: Secret,
+    /// What `yaml` says.
+    pub documents: Documents,
     pub warnings: Vec<String>,
 }
 
@@ -52,6 +54,8 @@ pub struct Rendered {
 pub enum RenderError {
     #[error("{0}")]
     Version(#[from] machineconfig::BadVersion),
+    #[error("contract {contract} is newer than Talos {talos}, which does not know its documents")]
+    Newer { contract: String, talos: String },
     #[error("the configuration of {machine} cannot be generated")]
     Generate { machine: String, source: machineconfig::GenerateError },
     #[error("a patch does not apply to the configuration of {machine}")]
@@ -64,6 +68,9 @@ pub enum RenderError {
 pub fn render(spec: &ConfigSpec, bundle: &Bundle, mac: Mac, patches: &[Patch]) -> Result<Rendered, RenderError> {
     let contract = Contract::parse(&spec.contract)?;
     let minor = Minor::parse(&spec.talos)?;
+    if !minor.reads(&contract) {
+        return Err(RenderError::Newer { contract: contract.to_string(), talos: spec.talos.clone() });
+    }
     let machine = || spec.machine.clone();
     let input = Input {
         install_disk: spec.install_disk.clone(),
@@ -77,8 +84,9 @@ pub fn render(spec: &ConfigSpec, bundle: &Bundle, mac: Mac, patches: &[Patch]) -
     let dns: Vec<IpAddr> = spec.dns.iter().copied().map(IpAddr::from).collect();
     let mut ours = vec![
         overlay::hostname(&contract, &spec.machine),
-        overlay::static_network(&contract, mac, spec.address.into(), Some(spec.gateway.into()), &dns),
+        overlay::static_network(&contract, mac, spec.address.into(), Some(spec.gateway.into())),
     ];
+    ours.extend((!dns.is_empty()).then(|| overlay::nameservers(&contract, &dns, patches)));
     ours.extend(spec.vip.map(|vip| overlay::vip(&contract, mac, vip.into())));
     if !spec.ntp.is_empty() {
         // Every contract still takes the old form, and no document of ours stands beside it.
@@ -97,5 +105,5 @@ pub fn render(spec: &ConfigSpec, bundle: &Bundle, mac: Mac, patches: &[Patch]) -
     if !verdict.errors.is_empty() {
         return Err(RenderError::Invalid { machine: machine(), talos: spec.talos.clone(), errors: verdict.errors });
     }
-    Ok(Rendered { yaml: Secret::new(documents.to_yaml()), warnings: verdict.warnings })
+    Ok(Rendered { yaml: Secret::new(documents.to_yaml()), documents, warnings: verdict.warnings })
 }

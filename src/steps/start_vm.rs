@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Work;
+use super::apply_config::text_error;
 use super::context::Context;
-use super::error::{Late, StepError};
+use super::create_vm::ours;
+use super::error::{Late, StepError, chain};
 use crate::event::{Leftovers, StepId};
 use crate::inventory::Fact;
 use crate::wait::{self, Pace, Probe};
@@ -26,24 +28,21 @@ impl Work for StartVm {
 
     fn calls(&self) -> Vec<String> {
         vec![
-            String::from("GET /nodes/{node}/qemu/{vmid}/status/current"),
+            String::from("GET /nodes/{node}/qemu/{vmid}/config"),
             String::from("POST /nodes/{node}/qemu/{vmid}/status/start"),
         ]
     }
 
-    /// Starting a running VM fails in the task ("already running"), so a repeated start looks first; and a start
-    /// whose reply was lost is repeated only after another look.
+    /// Looks whose VM it is, since its number may have become somebody else's, and starts it. That it runs already is
+    /// what the task of a repeated start says.
     async fn run(&self, context: &Context<'_>) -> Result<Vec<Fact>, StepError> {
         let tools = context.tools;
         let (node, vmid) = context.inventory.vm(&self.machine).map_err(|e| StepError::clean("start a VM", e))?;
         let attempted = format!("start VM {vmid} of {} on node {node}", self.machine);
         let what = format!("VM {vmid} to run");
         let waited = wait::until(&what, Pace::BRISK, tools.deadlines.task, context.waiting(&what), async || {
-            match tools.pve.status(node, vmid).await {
-                Ok(status) if status.running => return Probe::Ready(()),
-                Ok(_) => {}
-                Err(error) if error.is_passing() => return Probe::NotYet(error.to_string()),
-                Err(error) => return Probe::Never(error),
+            if let Some(verdict) = ours(context, &self.machine, node, vmid).await.err() {
+                return verdict;
             }
             let started = async {
                 let upid = tools.pve.start(node, vmid).await?;
@@ -54,11 +53,12 @@ impl Work for StartVm {
                     context.warn_of(&format!("start of VM {vmid}"), &end);
                     Probe::Ready(())
                 }
+                Err(error) if error.is_already_running() => Probe::Ready(()),
                 Err(error) if error.is_passing() || error.is_locked() => Probe::NotYet(error.to_string()),
-                Err(error) => Probe::Never(error),
+                Err(error) => Probe::Never(chain(&error)),
             }
         });
-        waited.await.or_late(attempted, Leftovers::Marked)?;
+        waited.await.map_err(text_error).or_late(attempted, Leftovers::Marked)?;
         Ok(Vec::new())
     }
 }

@@ -2,4 +2,10 @@
 
 mod cli;
 mod config;
+mod crash;
+mod create;
+mod harness;
 mod layers;
+mod render;
+mod repeat;
+mod unwind;

@@ -40,7 +40,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response, Hangup> {
     let segments: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     let (pattern, subject) = name(&parts);
-    let effect = shared.lock().faults.observe(Face::Factory, &format!("{method} {pattern}"), &subject);
+    let effect = shared.lock().observe(Face::Factory, &format!("{method} {pattern}"), &subject);
     match &effect {
         None | Some(Effect::ActThenFail { .. } | Effect::LoseReply) => {}
         Some(Effect::Refuse { code, text }) => return Ok(plain(*code, text)),

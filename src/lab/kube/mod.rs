@@ -31,7 +31,7 @@ pub fn serve(shared: &Shared, listener: TcpListener, tls: Arc<ServerConfig>, vmi
 
 async fn respond(shared: &Shared, vmid: u32, name: &str, request: &Request, peer: &Peer) -> Result<Response, Hangup> {
     let path = request.uri().path();
-    let effect = shared.lock().faults.observe(Face::Kube, &format!("{} {path}", request.method()), name);
+    let effect = shared.lock().observe(Face::Kube, &format!("{} {path}", request.method()), name);
     match &effect {
         None | Some(Effect::ActThenFail { .. } | Effect::LoseReply) => {}
         Some(Effect::Refuse { code, text }) => return Ok(status(*code, "InternalError", text)),

@@ -84,7 +84,7 @@ fn upload_permitted(shared: &Shared, asked: &Asked, who: &Identity) -> Result<()
 async fn observed(shared: &Shared, asked: &Asked, sent: Result<Sent, Box<Response>>) -> Result<Response, Hangup> {
     let name = format!("{} {}", asked.method, asked.route.as_ref().map_or(&asked.path, |route| &route.endpoint.path));
     let subject = subject(asked, sent.as_ref().ok());
-    let effect = shared.lock().faults.observe(Face::Pve, &name, &subject);
+    let effect = shared.lock().observe(Face::Pve, &name, &subject);
     let spoiled = match effect {
         None => None,
         Some(Effect::Refuse { code, text }) => {

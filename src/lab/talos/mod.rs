@@ -72,7 +72,7 @@ impl Face {
         act: impl FnOnce(&Self, &mut World, &M, &Peer) -> Result<T, Status>,
     ) -> Result<T, Status> {
         let Call { message, peer } = Call::open(request)?;
-        let effect = self.shared.lock().faults.observe(FaceName::Talos, method, &self.name);
+        let effect = self.shared.lock().observe(FaceName::Talos, method, &self.name);
         match &effect {
             None | Some(Effect::ActThenFail { .. } | Effect::LoseReply) => {}
             Some(Effect::Refuse { code, text }) => {

@@ -145,7 +145,7 @@ impl Cluster {
         let net = ipnet::Ipv4Net::new(ip, 24).expect("a network");
         let mut patches = vec![
             overlay::hostname(&self.contract, &format!("m-{vmid}")),
-            overlay::static_network(&self.contract, mac(vmid), net.into(), None, &[]),
+            overlay::static_network(&self.contract, mac(vmid), net.into(), None),
         ];
         if let (Some(vip), Role::ControlPlane) = (self.vip, role) {
             patches.push(overlay::vip(&self.contract, mac(vmid), vip.into()));

@@ -116,6 +116,16 @@ impl Patch {
         Self { source: PatchSource::Native(what), body: Body::Strategic(items) }
     }
 
+    /// Whether it merges a document of this kind.
+    pub(super) fn brings(&self, kind: &str) -> bool {
+        match &self.body {
+            Body::Strategic(items) => {
+                items.iter().any(|item| matches!(item, Item::Merge(document) if document.kind() == kind))
+            }
+            Body::Json(_) => false,
+        }
+    }
+
     pub fn source(&self) -> &PatchSource {
         &self.source
     }

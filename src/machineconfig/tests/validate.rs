@@ -65,8 +65,8 @@ fn what_the_product_adds_is_valid_on_every_contract() {
                     mac,
                     "10.0.0.11/24".parse().expect("a prefix"),
                     Some("10.0.0.1".parse().expect("an address")),
-                    &["10.0.0.2".parse().expect("an address")],
                 ),
+                overlay::nameservers(&contract, &["10.0.0.2".parse().expect("an address")], &[]),
                 overlay::cni_none(&contract),
             ];
             if role == Role::ControlPlane {

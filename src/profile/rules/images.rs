@@ -1,5 +1,7 @@
 //! Rules about what boots: CPU type, schematic, kernel arguments.
 
+use serde_json::{Value, json};
+
 use crate::profile::resolve::Draft;
 use crate::profile::tree;
 use crate::profile::types::{PatchRef, Profile, SchematicRef};
@@ -43,6 +45,7 @@ pub(super) fn cpu(profile: &Profile, draft: &mut Draft) {
 pub(super) fn kernel_args(profile: &Profile, draft: &mut Draft) {
     let patches = &profile.talos.patches;
     let places = draft.machines.clone();
+    let schematic = &profile.talos.factory.schematic;
     let mut refuse = |path: String, patch: &PatchRef| {
         let args = install_args(&patch.text);
         if !args.is_empty() {
@@ -53,7 +56,12 @@ pub(super) fn kernel_args(profile: &Profile, draft: &mut Draft) {
                     args.join(" "),
                     patch.origin
                 ),
-                "move them to the schematic (customization.extraKernelArgs) or to talos.factory.kernel_args",
+                match schematic_with(schematic, &args) {
+                    Some(text) => format!("take them out, and give talos.factory this schematic:\n{text}"),
+                    None => "take them out, and put them into customization.extraKernelArgs of the schematic whose id the \
+                             profile names"
+                        .to_owned(),
+                },
             );
         }
     };
@@ -70,12 +78,51 @@ pub(super) fn kernel_args(profile: &Profile, draft: &mut Draft) {
     }
 }
 
-/// The arguments that any document of a patch sets. A patch that is no YAML is the config engine's to refuse.
+/// The arguments that any document or operation of a patch sets. A patch that is no YAML is the config engine's to
+/// refuse.
 fn install_args(text: &str) -> Vec<String> {
-    let documents: Vec<serde_json::Value> =
-        serde_saphyr::from_multiple_with_options(text, tree::options()).unwrap_or_default();
-    let args = documents.iter().filter_map(|document| document["machine"]["install"]["extraKernelArgs"].as_array());
-    args.flatten().filter_map(|arg| arg.as_str().map(str::to_owned)).collect()
+    const PATH: &str = "/machine/install/extraKernelArgs";
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, tree::options()).unwrap_or_default();
+    let mut args = Vec::new();
+    let mut collect = |value: &Value| match value {
+        Value::Array(list) => args.extend(list.iter().filter_map(Value::as_str).map(str::to_owned)),
+        Value::String(arg) => args.push(arg.clone()),
+        _ => {}
+    };
+    for document in &documents {
+        collect(&document["machine"]["install"]["extraKernelArgs"]);
+        for operation in document.as_array().into_iter().flatten() {
+            if operation["path"].as_str().is_some_and(|path| path.starts_with(PATH)) {
+                collect(&operation["value"]);
+            }
+        }
+    }
+    args
+}
+
+/// The profile's schematic with more kernel arguments, indented as a part of a message; `None` when the profile
+/// knows its id only.
+fn schematic_with(schematic: &SchematicRef, args: &[String]) -> Option<String> {
+    let mut tree: Value = match schematic {
+        SchematicRef::Id(_) => return None,
+        SchematicRef::File { text, .. } => serde_saphyr::from_str_with_options(text, tree::options()).ok()?,
+        SchematicRef::Inline { kernel_args, extensions } => json!({ "customization": {
+            "extraKernelArgs": kernel_args, "systemExtensions": { "officialExtensions": extensions },
+        }}),
+    };
+    if !tree.is_object() {
+        tree = json!({});
+    }
+    let customization = tree.as_object_mut()?.entry("customization").or_insert_with(|| json!({}));
+    let known = customization.as_object_mut()?.entry("extraKernelArgs").or_insert_with(|| json!([]));
+    let known = known.as_array_mut()?;
+    for arg in args {
+        if !known.iter().any(|known| known == arg) {
+            known.push(arg.as_str().into());
+        }
+    }
+    let text = serde_saphyr::to_string(&tree).ok()?;
+    Some(text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n"))
 }
 
 /// What is wrong in itself with an inline schematic; whether the factory has the extensions is the survey's question.

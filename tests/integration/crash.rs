@@ -1,0 +1,257 @@
+//! The process dies at every line of its journal; another one goes on from there, or takes everything away.
+
+use pvetalos::engine::{End, Journal, JournalError, Last};
+use pvetalos::event::{Leftovers, Record, StepId};
+use pvetalos::plan::Plan;
+use pvetalos::secrets::file::write_private;
+
+use crate::harness::{Bench, Shape, assert_none, play, report};
+
+/// Lines that a run writes, and lines that its unwinding writes.
+async fn lines(shape: &Shape) -> (usize, usize) {
+    let bench = Bench::of(shape).await;
+    let plan = bench.plan().await;
+    assert!(matches!(bench.run_wide(&plan).await, End::Committed));
+    let there = bench.journal(&plan).lines().len();
+    assert!(bench.unwind_until(&plan, usize::MAX).await.is_some_and(|left| left.is_empty()));
+    let all = bench.journal(&plan).lines().len();
+    (there, all - there)
+}
+
+async fn resumed(bench: &Bench, plan: &Plan) -> Vec<String> {
+    match bench.run_wide(plan).await {
+        End::Committed => bench.ills(plan).await,
+        other => vec![format!("resumed: {other:?}")],
+    }
+}
+
+async fn destroyed(bench: &Bench, plan: &Plan) -> Vec<String> {
+    let left = bench.unwind(plan).await;
+    let left = left.iter().map(|left| format!("{left:?}"));
+    left.chain(bench.blemishes()).chain(bench.second_bootstrap()).collect()
+}
+
+/// Dies at line `number` of a run; answers with what was not as it should have been.
+async fn die(bench: &Bench, plan: &Plan, number: usize, width: usize) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if bench.run_until(plan, number, width).await.is_some() {
+        wrong.push("it ended before".into());
+    }
+    let written = bench.journal(plan).lines().len();
+    if written != number && (width == 1 || written < number) {
+        wrong.push(format!("{written} lines were written"));
+    }
+    wrong
+}
+
+#[tokio::test]
+async fn one_and_one_at_every_line_resumed() {
+    let shape = Shape::of(1, 1);
+    let (there, back) = lines(&shape).await;
+    let wrong = play(1..=there, async |number| {
+        let bench = Bench::of(&shape).await;
+        let plan = bench.plan().await;
+        let mut wrong = die(&bench, &plan, *number, 1).await;
+        wrong.extend(resumed(&bench, &plan).await);
+        // And on the way back it dies again, at another line each time.
+        let ended = bench.unwind_until(&plan, number % back + 1).await;
+        if ended.is_none_or(|left| left.is_empty()) {
+            wrong.extend(destroyed_or_done(&bench, &plan).await);
+        } else {
+            wrong.push("the unwinding left something".into());
+        }
+        wrong
+    })
+    .await;
+    report(&format!(
+        "1+1: died at each of {there} lines and was resumed; died at each of {back} lines on the way back"
+    ));
+    assert_none(&wrong);
+}
+
+/// The last line of an unwinding says that all is gone: nothing may follow it.
+async fn destroyed_or_done(bench: &Bench, plan: &Plan) -> Vec<String> {
+    if bench.journal(plan).state().destroyed { bench.blemishes() } else { destroyed(bench, plan).await }
+}
+
+#[tokio::test]
+async fn one_and_one_at_every_line_destroyed() {
+    let shape = Shape::of(1, 1);
+    let (there, _) = lines(&shape).await;
+    let wrong = play(1..=there, async |number| {
+        let bench = Bench::of(&shape).await;
+        let plan = bench.plan().await;
+        let mut wrong = die(&bench, &plan, *number, 1).await;
+        wrong.extend(destroyed(&bench, &plan).await);
+        wrong
+    })
+    .await;
+    report(&format!("1+1: died at each of {there} lines and was destroyed"));
+    assert_none(&wrong);
+}
+
+#[tokio::test]
+async fn three_and_one_at_every_line() {
+    let shape = Shape::of(3, 1);
+    let (there, _) = lines(&shape).await;
+    let wrong = play(1..=there, async |number| {
+        let bench = Bench::of(&shape).await;
+        let plan = bench.plan().await;
+        let mut wrong = die(&bench, &plan, *number, usize::MAX).await;
+        wrong.extend(if number % 2 == 0 { resumed(&bench, &plan).await } else { destroyed(&bench, &plan).await });
+        wrong
+    })
+    .await;
+    report(&format!("3+1: died at each of {there} lines; resumed after the even ones, destroyed after the odd ones"));
+    assert_none(&wrong);
+}
+
+/// A process that dies at each line that it writes still comes to an end.
+#[tokio::test]
+async fn dying_again_and_again_ends_all_the_same() {
+    let bench = Bench::of(&Shape::of(1, 1)).await;
+    let plan = bench.plan().await;
+    // Each life is a little longer: observations are made again in each, and the next step must get its chance.
+    for lives in 1.. {
+        assert!(lives < 100, "it does not get on: {:?}", bench.journal(&plan).lines().last());
+        match bench.run_until(&plan, 1 + lives / 2, usize::MAX).await {
+            None => {}
+            Some(End::Committed) => {
+                report(&format!("committed in life {lives}"));
+                break;
+            }
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+    assert_none(&bench.ills(&plan).await);
+    for lives in 1.. {
+        assert!(lives < 50, "it does not get on: {:?}", bench.journal(&plan).lines().last());
+        if let Some(left) = bench.unwind_until(&plan, 2).await {
+            assert!(left.is_empty(), "{left:?}");
+            report(&format!("destroyed in life {lives}"));
+            break;
+        }
+        if bench.journal(&plan).state().destroyed {
+            break;
+        }
+    }
+    assert_none(&bench.blemishes());
+}
+
+fn journal_file(bench: &Bench) -> std::path::PathBuf {
+    Journal::directory(&bench.state_dir(), "it").join("journal.jsonl")
+}
+
+/// The power fails in the middle of a line, wherever that is.
+#[tokio::test]
+async fn a_torn_last_line_is_as_good_as_not_written() {
+    let shape = Shape::of(1, 0);
+    let wrong = play([2, 7, 12, 17, 22], async |number| {
+        let bench = Bench::of(&shape).await;
+        let plan = bench.plan().await;
+        let mut wrong = die(&bench, &plan, *number, 1).await;
+        let path = journal_file(&bench);
+        let whole = std::fs::read(&path).expect("a journal");
+        let line = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').expect("several lines") + 1;
+        let torn = line + (whole.len() - line) / 2;
+        write_private(&path, &whole[..torn]).expect("a journal");
+        let kept = bench.journal(&plan).lines().len();
+        if kept + 1 != *number {
+            wrong.push(format!("{kept} lines were read"));
+        }
+        wrong.extend(resumed(&bench, &plan).await);
+        wrong.extend(destroyed(&bench, &plan).await);
+        wrong
+    })
+    .await;
+    assert_none(&wrong);
+}
+
+/// What was written can be appended to again and again, whatever the last line lost.
+#[tokio::test]
+async fn a_journal_loses_its_torn_line_and_nothing_else() {
+    let bench = Bench::of(&Shape::of(1, 0)).await;
+    let plan = bench.plan().await;
+    let step = StepId::of("create_vm", "it-cp-1");
+    let mut journal = bench.journal(&plan);
+    journal.append(Record::Started { step: step.clone() }).expect("written");
+    let error = String::from("Datei nicht gefunden: größer");
+    journal.append(Record::Failed { step: step.clone(), error, leftovers: Leftovers::None }).expect("written");
+    drop(journal);
+    let path = journal_file(&bench);
+    let whole = std::fs::read(&path).expect("a journal");
+    let first = whole.iter().position(|byte| *byte == b'\n').expect("a header") + 1;
+    let second = first + whole[first..].iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+    let mut cuts = 0;
+    for cut in second..whole.len() {
+        write_private(&path, &whole[..cut]).expect("a journal");
+        let mut journal = bench.journal(&plan);
+        assert_eq!(journal.state().last(&step), Some(&Last::Started), "cut at {cut}");
+        journal.append(Record::Started { step: step.clone() }).expect("written");
+        drop(journal);
+        assert_eq!(bench.journal(&plan).lines().len(), 2, "cut at {cut}");
+        cuts += 1;
+    }
+    // Not even the header: nothing can have been done yet.
+    for cut in [0, 1, first / 2, first - 1] {
+        write_private(&path, &whole[..cut]).expect("a journal");
+        assert!(Journal::open(&bench.state_dir(), "it").expect("no error").is_none(), "cut at {cut}");
+        assert!(!path.exists());
+    }
+    report(&format!("{cuts} cuts of a line"));
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_true_is_refused() {
+    let bench = Bench::of(&Shape::of(1, 0)).await;
+    let plan = bench.plan().await;
+    assert!(bench.run_until(&plan, 6, 1).await.is_none());
+    let path = journal_file(&bench);
+    let good = std::fs::read_to_string(&path).expect("a journal");
+    let open = |text: &str| {
+        write_private(&path, text.as_bytes()).expect("a journal");
+        Journal::open(&bench.state_dir(), "it").map(drop)
+    };
+    let after = |lines: usize, more: &str| {
+        let mut text: Vec<&str> = good.lines().collect();
+        text.insert(lines, more);
+        text.join("\n") + "\n"
+    };
+    open(&good).expect("as it was written");
+
+    let finished = r#"{"at":"2026-11-21T09:00:00Z","record":"finished","step":"check_health","facts":[]}"#;
+    let error = open(&after(1, finished)).expect_err("finished before it started");
+    assert!(matches!(error, JournalError::Order { line: 2, .. }), "{error:?}");
+    let error = open(&after(3, "not a line")).expect_err("not JSON, and not at the end");
+    assert!(matches!(error, JournalError::Line { line: 4, .. }), "{error:?}");
+    let destroyed = r#"{"at":"2026-11-21T09:00:00Z","record":"destroyed"}"#;
+    let error = open(&after(3, destroyed)).expect_err("more after the end");
+    assert!(matches!(error, JournalError::Order { line: 5, .. }), "{error:?}");
+
+    let of_format = |format: &str| good.replacen(r#""format":"1.0""#, &format!(r#""format":"{format}""#), 1);
+    let error = open(&of_format("2.0")).expect_err("another major");
+    assert!(matches!(&error, JournalError::Format { found, .. } if found == "2.0"), "{error:?}");
+    // What a newer program wrote may be looked at, but not continued.
+    let error = open(&of_format("1.7")).expect_err("a newer minor");
+    assert!(matches!(&error, JournalError::Format { found, .. } if found == "1.7"), "{error:?}");
+    assert!(Journal::read(&bench.state_dir(), "it").expect("readable").is_some());
+
+    open(&good).expect("as it was written");
+    let held = bench.journal(&plan);
+    let error = Journal::open(&bench.state_dir(), "it").map(drop).expect_err("two at once");
+    assert!(matches!(error, JournalError::Locked { .. }), "{error:?}");
+    drop(held);
+    open(&good).expect("the lock went with its holder");
+}
+
+/// A step cannot be written into a story that it does not fit: the engine would hear of its own mistake at once.
+#[tokio::test]
+async fn an_impossible_line_is_not_written() {
+    let bench = Bench::of(&Shape::of(1, 0)).await;
+    let plan = bench.plan().await;
+    let mut journal = bench.journal(&plan);
+    let step = StepId::new("check_health");
+    let before = std::fs::read(journal_file(&bench)).expect("a journal");
+    journal.append(Record::Finished { step, facts: Vec::new() }).expect_err("it never started");
+    assert_eq!(std::fs::read(journal_file(&bench)).expect("a journal"), before);
+}
