@@ -18,12 +18,11 @@ pub(super) fn confirm(question: &str, unattended: bool) -> Result<bool, Failure>
     drop(heard);
     answer.map_err(|error| {
         console::Term::stderr().show_cursor().ok();
-        match error {
-            dialoguer::Error::IO(error) if error.kind() == std::io::ErrorKind::Interrupted => {
-                Failure::new(Code::Interrupted, "interrupted: nothing was created")
-            }
-            other => Failure::of(Code::Usage, &other),
+        let dialoguer::Error::IO(error) = error;
+        if error.kind() == std::io::ErrorKind::Interrupted {
+            return Failure::new(Code::Interrupted, "interrupted: nothing was created");
         }
+        Failure::of(Code::Usage, &error)
     })
 }
 

@@ -11,7 +11,7 @@ use super::site;
 const CREATE: [&str; 5] = ["create", "--profile", "small", "--yes", "--output"];
 
 /// A script with one line that hits for as long as it is there.
-fn always(face: &str, call: &str, effect: Value) -> Value {
+fn always(face: &str, call: &str, effect: &Value) -> Value {
     json!([{ "face": face, "call": call, "times": 1_000_000, "effect": effect }])
 }
 
@@ -36,7 +36,7 @@ fn one_signal_takes_everything_away() {
         ("HUP", "kube", "", "check_health"),
         ("INT", "factory", "/installer", "warm_installer"),
     ] {
-        desk.faults(&always(face, call, json!("silent")));
+        desk.faults(&always(face, call, &json!("silent")));
         let mut running = desk.start(&[&CREATE[..], &["json"]].concat());
         running.until("started", verb);
         running.signal(signal);
@@ -59,8 +59,8 @@ fn one_signal_takes_everything_away() {
 fn the_second_signal_leaves_at_once() {
     let desk = desk(&[]);
     let script = [
-        always("talos", "ApplyConfiguration", json!("silent")),
-        always("pve", "DELETE /nodes/{node}/qemu", json!("silent")),
+        always("talos", "ApplyConfiguration", &json!("silent")),
+        always("pve", "DELETE /nodes/{node}/qemu", &json!("silent")),
     ];
     desk.faults(&script.iter().flat_map(|part| part.as_array().cloned().unwrap_or_default()).collect());
     let mut running = desk.start(&[&CREATE[..], &["json"]].concat());
@@ -85,7 +85,7 @@ fn the_second_signal_leaves_at_once() {
 #[test]
 fn a_run_that_was_being_taken_away_is_taken_away_before_it_is_made_again() {
     let desk = desk(&[]);
-    desk.faults(&always("pve", "/status/start", refuse("the node is tired")));
+    desk.faults(&always("pve", "/status/start", &refuse("the node is tired")));
     let mut running = desk.start(&[&CREATE[..], &["json"]].concat());
     running.until("undo_started", "create_vm");
     running.kill();
@@ -100,7 +100,7 @@ fn a_run_that_was_being_taken_away_is_taken_away_before_it_is_made_again() {
 #[test]
 fn a_failed_create_is_removed_or_kept() {
     let desk = desk(&[]);
-    desk.faults(&always("pve", "/status/start", refuse("the node is tired")));
+    desk.faults(&always("pve", "/status/start", &refuse("the node is tired")));
     let failed = desk.ends(4, &[&CREATE[..], &["human"]].concat());
     failed.tells(&["start_vm/lab-", "the node is tired", "everything that was made was removed again", "last.jsonl"]);
     assert_eq!(failed.out, "");
@@ -115,7 +115,7 @@ fn a_failed_create_is_removed_or_kept() {
     desk.ends(0, &["destroy", "--yes"]);
     desk.assert_nothing_is_there();
 
-    desk.faults(&always("pve", "/status/start", refuse("the node is tired")));
+    desk.faults(&always("pve", "/status/start", &refuse("the node is tired")));
     desk.ends(6, &[&CREATE[..], &["human", "--keep"]].concat());
     desk.ends(0, &["destroy", "--profile", "small", "--yes"]);
     desk.assert_nothing_is_there();
@@ -124,7 +124,7 @@ fn a_failed_create_is_removed_or_kept() {
 #[test]
 fn waiting_in_vain_is_told_apart_from_failing() {
     let desk = desk(&[("# deadlines:", "deadlines: { maintenance: 2s }\n#")]);
-    desk.faults(&always("talos", "", json!("silent")));
+    desk.faults(&always("talos", "", &json!("silent")));
     let outcome = desk.ends(7, &[&CREATE[..], &["human"]].concat());
     outcome.tells(&["find_address/lab-", "within 2s", "everything that was made was removed again"]);
     desk.assert_nothing_is_there();
@@ -136,7 +136,7 @@ fn waiting_in_vain_is_told_apart_from_failing() {
 #[test]
 fn what_cannot_be_removed_is_named() {
     let desk = desk(&[]);
-    let mut script = always("pve", "/status/start", refuse("the node is tired"));
+    let mut script = always("pve", "/status/start", &refuse("the node is tired"));
     script.as_array_mut().expect("a list").push(json!({
         "face": "pve", "call": "DELETE /nodes/{node}/qemu", "subject": "101", "times": 1_000_000,
         "effect": refuse("the disk is nailed down"),
@@ -163,7 +163,7 @@ fn what_cannot_be_removed_is_named() {
 fn a_destroy_that_is_interrupted_goes_on_the_next_time() {
     let desk = desk(&[]);
     desk.ends(0, &[&CREATE[..], &["human"]].concat());
-    desk.faults(&always("pve", "DELETE /nodes/{node}/qemu", json!("silent")));
+    desk.faults(&always("pve", "DELETE /nodes/{node}/qemu", &json!("silent")));
     let mut running = desk.start(&["destroy", "--yes", "--output", "json"]);
     running.until("undo_started", "create_vm");
     running.signal("INT");
