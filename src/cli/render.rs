@@ -18,10 +18,9 @@ use crate::engine::Journal;
 use crate::factory::Schematic;
 use crate::inventory::{Inventory, Mac, Role};
 use crate::machineconfig::{Bundle, Contract, Documents, redact, talosconfig};
-use crate::plan::configs;
+use crate::plan::{configs, render};
 use crate::profile::{Profile, SchematicRef};
 use crate::secrets::file::write_private;
-use crate::steps::render::render;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
