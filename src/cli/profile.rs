@@ -63,7 +63,9 @@ fn check(global: &Global, args: &Args) -> Result<(), Failure> {
         print(&result.to_string());
         return Ok(());
     }
-    warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
+    for warning in warnings {
+        say(&format!("warning: {warning}"));
+    }
     let count = profile.machines.len();
     print(&format!("{} is a good profile: {count} machines on contract {contract}", profile.file.display()));
     Ok(())

@@ -18,10 +18,9 @@ use crate::engine::Journal;
 use crate::factory::Schematic;
 use crate::inventory::{Inventory, Mac, Role};
 use crate::machineconfig::{Bundle, Contract, Documents, redact, talosconfig};
-use crate::plan::configs;
+use crate::plan::{configs, render};
 use crate::profile::{Profile, SchematicRef};
 use crate::secrets::file::write_private;
-use crate::steps::render::render;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -59,12 +58,12 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let bundle = bundle(&profile, &contract, &state_dir, args.show_secrets, &mut notes).await?;
     let mut files = machines(&profile, &contract, &bundle, &inventory, args.show_secrets, &mut notes)?;
     if let Some(folder) = &args.diff {
-        notes.iter().for_each(|note| say(&format!("note: {note}")));
+        remark(&notes);
         return changes::show(global, folder, &files, args.show_secrets);
     }
     files.push(access(&profile, &bundle, args.show_secrets)?);
     files.extend(schematic(&profile, &mut notes)?);
-    notes.iter().for_each(|note| say(&format!("note: {note}")));
+    remark(&notes);
     if args.out.as_os_str() != "-" {
         return write(global, &args.out, &files);
     }
@@ -77,6 +76,12 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
         print(&parts.join("---\n"));
     }
     Ok(())
+}
+
+fn remark(notes: &[String]) {
+    for note in notes {
+        say(&format!("note: {note}"));
+    }
 }
 
 /// The cluster's bundle; a passing one when there is none yet, or when it cannot be read and is not to be shown.

@@ -112,19 +112,16 @@ pub fn feature_gates(machines: &[(&str, &Documents)]) -> Vec<Advice> {
         } else {
             format!("not the kubelet of {}", differ.join(", "))
         };
-        found.insert(match theirs {
-            Some(value) => Advice {
+        found.insert(if let Some(value) = theirs {
+            Advice {
                 text: format!("the API server has feature gate {gate}={value} and {whose} has it: it takes both"),
                 fix: format!("add {gate}={value} to machine.kubelet.extraArgs.feature-gates"),
-            },
-            None => {
-                let value = kubelets.iter().find_map(|(_, own)| own.get(gate)).copied().unwrap_or_default();
-                Advice {
-                    text: format!(
-                        "the kubelet has feature gate {gate}={value} and the API server has not: it takes both"
-                    ),
-                    fix: format!("add {gate}={value} to cluster.apiServer.extraArgs.feature-gates, on control planes"),
-                }
+            }
+        } else {
+            let value = kubelets.iter().find_map(|(_, own)| own.get(gate)).copied().unwrap_or_default();
+            Advice {
+                text: format!("the kubelet has feature gate {gate}={value} and the API server has not: it takes both"),
+                fix: format!("add {gate}={value} to cluster.apiServer.extraArgs.feature-gates, on control planes"),
             }
         });
     }

@@ -11,7 +11,7 @@ use super::yaml;
 /// What stands in a secret's place.
 pub const REDACTED: &str = "******";
 
-/// Fields that hold a secret whatever they stand in.
+/// Fields that hold a secret whatever they stand in. A bundle spells them in lower case.
 const SECRET: &[&str] = &[
     "aescbcEncryptionSecret",
     "apiToken",
@@ -41,14 +41,18 @@ pub fn redacted(documents: &Documents) -> String {
 /// The documents' trees without secrets.
 pub fn trees(documents: &Documents) -> Vec<Value> {
     let mut trees = documents.trees();
-    trees.iter_mut().for_each(|tree| walk(tree, ""));
+    for tree in &mut trees {
+        walk(tree, "");
+    }
     trees
 }
 
 /// A talosconfig or a secrets bundle, or any other YAML of Talos's making, without secrets.
 pub fn redacted_text(text: &str) -> Result<String, yaml::SyntaxError> {
     let mut trees: Vec<Value> = yaml::documents(text)?.iter().map(yaml::Node::to_value).collect();
-    trees.iter_mut().for_each(|tree| walk(tree, ""));
+    for tree in &mut trees {
+        walk(tree, "");
+    }
     Ok(trees.iter().map(yaml::emit).collect::<Vec<_>>().join("---\n"))
 }
 
@@ -61,8 +65,9 @@ fn walk(value: &mut Value, parent: &str) {
             for (key, value) in map.iter_mut() {
                 match value {
                     Value::String(text) if !text.is_empty() => {
-                        let secret =
-                            SECRET.contains(&key.as_str()) || (pair && key == "key") || is_kubernetes_secret(text);
+                        let secret = SECRET.iter().any(|name| name.eq_ignore_ascii_case(key))
+                            || (pair && key == "key")
+                            || is_kubernetes_secret(text);
                         if secret {
                             REDACTED.clone_into(text);
                         }

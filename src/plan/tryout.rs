@@ -9,6 +9,7 @@ use super::Plan;
 use super::check::{Problem, kubernetes, problem};
 use super::configs::configs;
 use crate::inventory::Mac;
+use crate::machineconfig::rewrite::{Target, rewrite};
 use crate::machineconfig::{Bundle, Contract, Documents, Patch, advice};
 use crate::profile::Profile;
 use crate::steps::render::{ConfigSpec, RenderError, render};
@@ -130,7 +131,7 @@ fn instead(config: &ConfigSpec, error: &RenderError, patches: &[Patch]) -> Strin
     match error {
         RenderError::Patch { source, .. } => {
             let json = patches.iter().find(|patch| *patch.source() == source.patch && patch.is_json6902());
-            let form = json.and_then(Patch::strategic_form);
+            let form = json.and_then(Patch::strategic_form).map(|form| in_contract(config, form));
             form.map_or_else(String::new, |form| {
                 format!("the strategic patch with the same effect:\n{}", indented(&form))
             })
@@ -141,6 +142,15 @@ fn instead(config: &ConfigSpec, error: &RenderError, patches: &[Patch]) -> Strin
         ),
         RenderError::Newer { .. } => "leave talos.contract out, or choose an older one".to_owned(),
         RenderError::Version(_) | RenderError::Generate { .. } => String::new(),
+    }
+}
+
+/// A strategic patch in the form that the machine's contract takes.
+fn in_contract(config: &ConfigSpec, form: String) -> String {
+    let Ok(contract) = Contract::parse(&config.contract) else { return form };
+    match rewrite(&form, Target { contract: &contract, install_disk: &config.install_disk }) {
+        Ok(Some(new)) => new.shared.into_iter().chain(new.control_plane).collect::<Vec<_>>().join("---\n"),
+        Ok(None) | Err(_) => form,
     }
 }
 

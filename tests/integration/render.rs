@@ -32,6 +32,11 @@ fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).expect("UTF-8")
 }
 
+#[expect(clippy::disallowed_methods, reason = "files of a test's own folder")]
+fn write(path: impl AsRef<Path>, text: impl AsRef<[u8]>) {
+    fs::write(path, text).expect("written");
+}
+
 fn profiles() -> [(&'static str, PathBuf); 2] {
     [
         ("seed-one", root().join("tests/fixtures/render/seed-one.yaml")),
@@ -56,8 +61,9 @@ fn what_is_said_of_old_forms_is_as_recorded() {
     for (name, path) in profiles() {
         let now: String = CONTRACTS.iter().map(|contract| said(&path, contract)).collect();
         let recorded = root().join(format!("tests/fixtures/render/{name}.txt"));
+        #[expect(clippy::disallowed_methods, reason = "a switch for whoever changes the texts")]
         if std::env::var_os("PVETALOS_BLESS").is_some() {
-            fs::write(&recorded, &now).expect("written");
+            write(&recorded, &now);
         }
         let recorded = fs::read_to_string(&recorded).expect("recorded");
         assert!(now == recorded, "{name} is now:\n{now}\nand was:\n{recorded}");
@@ -90,16 +96,16 @@ fn fixed(name: &str, path: &Path, contract: &str, folder: &Path) -> PathBuf {
     for patch in fix["patches"].as_array().expect("a list") {
         let origin = Path::new(patch["origin"].as_str().expect("a path"));
         let file = folder.join(name).join(origin.file_name().expect("a file"));
-        fs::write(file, patch["patch"].as_str().unwrap_or_default()).expect("written");
+        write(file, patch["patch"].as_str().unwrap_or_default());
         assert!(patch["controlplane"].is_null() || patch["patch"].is_null(), "neither set needs a patch taken apart");
         if let Some(text) = patch["controlplane"].as_str() {
             let file = folder.join(name).join(origin.file_name().expect("a file"));
-            fs::write(file, text).expect("written");
+            write(file, text);
         }
     }
     profile = profile.replace("version: 1.12.4", "version: 1.14.0");
     let path = folder.join(format!("{name}.yaml"));
-    fs::write(&path, profile).expect("written");
+    write(&path, profile);
     path
 }
 
@@ -170,7 +176,7 @@ fn secrets_of_the_cluster_are_used_and_shown_only_when_asked() {
         .replace("patches: [seed-one/one-wk-1.yaml]", "patches: []")
         .replace("- seed-one/subnets.json", "- { debug: true }");
     let path = work.path().join("seed-one.yaml");
-    fs::write(&path, profile).expect("written");
+    write(&path, profile);
     let path = path.to_str().expect("text");
     let token = fs::read_to_string(&bundle).expect("readable");
     let token =
@@ -189,7 +195,7 @@ fn secrets_of_the_cluster_are_used_and_shown_only_when_asked() {
     let diff = pvetalos(&["render", "--profile", path, "--diff", &out]);
     assert_eq!(text(&diff.stdout), "one-cp-1.yaml: the same\none-wk-1.yaml: the same\n");
     let changed = fs::read_to_string(path).expect("readable").replace("{ debug: true }", "{ debug: false }");
-    fs::write(path, changed).expect("written");
+    write(path, changed);
     let diff = pvetalos(&["render", "--profile", path, "--diff", &out]);
     assert!(text(&diff.stdout).contains("  ~ debug: true -> false"), "{}", text(&diff.stdout));
 }

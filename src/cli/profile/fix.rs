@@ -85,7 +85,9 @@ impl Fixed<'_> {
         let Rewritten { shared, control_plane, notes } = &self.new;
         let mut text = format!("# {}, from {}\n", self.field, self.origin);
         let mut line = |line: &str| writeln!(text, "{line}").expect("a string takes everything");
-        notes.iter().for_each(|note| line(&format!("# note: {note}")));
+        for note in notes {
+            line(&format!("# note: {note}"));
+        }
         let parts = [(None, shared), (self.control_plane_field.as_deref(), control_plane)];
         let mut written = false;
         for (field, part) in parts {

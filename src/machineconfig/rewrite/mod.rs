@@ -41,19 +41,16 @@ pub fn rewrite(text: &str, target: Target<'_>) -> Result<Option<Rewritten>, Synt
     }
     let trees: Vec<Value> = yaml::documents(text)?.iter().map(value).filter(|tree| !tree.is_null()).collect();
     let mut draft = Draft::default();
-    let trees = match trees.as_slice() {
-        [Value::Array(_)] => match json6902::parse(text).ok().as_deref().and_then(json6902::strategic) {
-            Some(tree) => {
-                draft.changed = true;
-                vec![tree]
-            }
-            None => {
-                let note = "This JSON patch moves, tests, or reaches into a list, and has no strategic form: write \
-                            what it shall look like in the end.";
-                return Ok(Some(Rewritten { notes: vec![note.to_owned()], ..Rewritten::default() }));
-            }
-        },
-        _ => trees,
+    let trees = if let [Value::Array(_)] = trees.as_slice() {
+        let Some(tree) = json6902::parse(text).ok().as_deref().and_then(json6902::strategic) else {
+            let note = "This JSON patch moves, tests, or reaches into a list, and has no strategic form: write what it \
+                        shall look like in the end.";
+            return Ok(Some(Rewritten { notes: vec![note.to_owned()], ..Rewritten::default() }));
+        };
+        draft.changed = true;
+        vec![tree]
+    } else {
+        trees
     };
     for tree in trees {
         let Value::Object(mut map) = tree else { continue };
@@ -91,15 +88,12 @@ impl Draft {
     /// Sets a field of a document, which is made when it is not there yet.
     fn set(&mut self, kind: &str, name: Option<&str>, path: &str, value: Value) {
         self.changed = true;
-        let same = |tree: &&mut Value| tree["kind"] == kind && tree.get("name").and_then(Value::as_str) == name;
-        let at = match self.documents.iter_mut().find(same) {
-            Some(document) => document,
-            None => {
-                self.documents.push(document(kind, name));
-                self.documents.last_mut().expect("it was just pushed")
-            }
-        };
-        let mut at = at;
+        let same = |tree: &Value| tree["kind"] == kind && tree.get("name").and_then(Value::as_str) == name;
+        let known = self.documents.iter().position(same).unwrap_or_else(|| {
+            self.documents.push(document(kind, name));
+            self.documents.len() - 1
+        });
+        let mut at = &mut self.documents[known];
         for key in path.split('.') {
             if !at.is_object() {
                 *at = Value::Object(Map::new());

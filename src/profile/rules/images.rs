@@ -57,7 +57,7 @@ pub(super) fn kernel_args(profile: &Profile, draft: &mut Draft) {
                     patch.origin
                 ),
                 match schematic_with(schematic, &args) {
-                    Some(text) => format!("take them out, and give talos.factory this schematic:\n{text}"),
+                    Some(text) => format!("take them out, and give them as talos.factory.kernel_args or in this schematic:\n{text}"),
                     None => "take them out, and put them into customization.extraKernelArgs of the schematic whose id the \
                              profile names"
                         .to_owned(),
