@@ -7,8 +7,8 @@
 use std::error::Error;
 
 const DIR: &str = "src/talos/proto";
-const FILES: [&str; 6] =
-    ["common.proto", "machine.proto", "storage.proto", "cluster.proto", "cosi.proto", "resources.proto"];
+const FILES: [&str; 7] =
+    ["common.proto", "machine.proto", "storage.proto", "cluster.proto", "cosi.proto", "resources.proto", "time.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={DIR}");

@@ -28,6 +28,12 @@ pub mod cluster {
     tonic::include_proto!("cluster");
 }
 
+/// Package `time`: `time.TimeService`.
+#[expect(clippy::pedantic, reason = "generated code")]
+pub mod time {
+    tonic::include_proto!("time");
+}
+
 /// Package `cosi.resource`: `cosi.resource.State`.
 #[expect(clippy::pedantic, reason = "generated code")]
 pub mod cosi {

@@ -11,7 +11,7 @@ use pvetalos::event::Record;
 use pvetalos::inventory::Role;
 use pvetalos::secrets::file::write_private;
 
-use crate::harness::report;
+use crate::harness::{reopen, report};
 
 fn fixture() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal/v1.jsonl");
@@ -29,7 +29,7 @@ fn state_with(journal: &str) -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn a_journal_of_the_first_format_loads() {
     let (dir, _) = state_with(&fixture());
-    let (mut journal, plan) = Journal::open(dir.path(), "it").expect("readable").expect("there");
+    let (mut journal, plan) = reopen(dir.path(), "it").expect("readable").expect("there");
     assert_eq!(plan.mark.cluster, "it");
     assert_eq!(plan.steps().count(), 18);
     let machines: Vec<_> = plan.machines().map(|create| (create.machine.as_str(), create.role)).collect();
@@ -52,7 +52,7 @@ fn a_journal_of_the_first_format_loads() {
     let step = plan.step_ids().pop().expect("the last step");
     journal.append(Record::Started { step }).expect("written");
     drop(journal);
-    let (journal, again) = Journal::open(dir.path(), "it").expect("readable").expect("there");
+    let (journal, again) = reopen(dir.path(), "it").expect("readable").expect("there");
     assert_eq!((journal.lines().len(), again), (lines + 1, plan));
     report(&format!("{lines} lines of the first format"));
 }
@@ -64,7 +64,7 @@ fn every_beginning_of_it_loads_too() {
     let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
     for (lines, end) in ends.iter().enumerate() {
         let (dir, _) = state_with(&text[..*end]);
-        let (journal, _) = Journal::open(dir.path(), "it").expect("readable").expect("there");
+        let (journal, _) = reopen(dir.path(), "it").expect("readable").expect("there");
         assert_eq!(journal.lines().len(), lines);
     }
 }

@@ -7,7 +7,7 @@ use pvetalos::lab::site::Site;
 use pvetalos::plan::Plan;
 use pvetalos::secrets::file::write_private;
 
-use crate::harness::{Bench, Setup, Shape, assert_none, play, report};
+use crate::harness::{Bench, Setup, Shape, assert_none, play, reopen, report};
 
 /// Lines that a run writes, and lines that its unwinding writes.
 async fn lines(shape: &Shape) -> (usize, usize) {
@@ -237,7 +237,7 @@ async fn a_journal_loses_its_torn_line_and_nothing_else() {
     // Not even the header: nothing can have been done yet.
     for cut in [0, 1, first / 2, first - 1] {
         write_private(&path, &whole[..cut]).expect("a journal");
-        assert!(Journal::open(&bench.state_dir(), "it").expect("no error").is_none(), "cut at {cut}");
+        assert!(reopen(&bench.state_dir(), "it").expect("no error").is_none(), "cut at {cut}");
         assert!(!path.exists());
     }
     report(&format!("{cuts} cuts of a line"));
@@ -252,7 +252,7 @@ async fn a_journal_that_cannot_be_true_is_refused() {
     let good = std::fs::read_to_string(&path).expect("a journal");
     let open = |text: &str| {
         write_private(&path, text.as_bytes()).expect("a journal");
-        Journal::open(&bench.state_dir(), "it").map(drop)
+        reopen(&bench.state_dir(), "it").map(drop)
     };
     let after = |lines: usize, more: &str| {
         let mut text: Vec<&str> = good.lines().collect();

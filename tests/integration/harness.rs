@@ -8,10 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use pvetalos::discovery::{Finder, Method};
-use pvetalos::engine::{End, Engine, Journal, Leftover};
+use pvetalos::engine::{End, Engine, Journal, JournalError, Leftover};
 use pvetalos::event::{Event, Record};
 use pvetalos::factory::{Factory, FactoryOptions};
 use pvetalos::kube::{self, Api};
@@ -304,7 +305,7 @@ impl Bench {
 
     /// The journal of `plan`: the one that is there, else a new one.
     pub(crate) fn journal(&self, plan: &Plan) -> Journal {
-        match Journal::open(&self.state_dir(), &plan.mark.cluster).expect("a journal that can be read") {
+        match reopen(&self.state_dir(), &plan.mark.cluster).expect("a journal that can be read") {
             Some((journal, kept)) => {
                 assert_eq!(kept, *plan, "the journal holds the plan that it was made for");
                 journal
@@ -614,6 +615,20 @@ pub(crate) async fn play<T: std::fmt::Debug>(
         (!wrong.is_empty()).then(|| format!("{scenario:?}: {wrong:?}"))
     });
     wrong.buffer_unordered(6).filter_map(std::future::ready).collect().await
+}
+
+/// Opens the journal of `cluster` after whoever had it has let it go.
+///
+/// The lock goes with the last descriptor, and a child that another test starts at this moment has a copy of it until
+/// it becomes another program.
+pub(crate) fn reopen(state_dir: &Path, cluster: &str) -> Result<Option<(Journal, Plan)>, JournalError> {
+    let begun = Instant::now();
+    loop {
+        match Journal::open(state_dir, cluster) {
+            Err(JournalError::Locked { .. }) if begun.elapsed() < Duration::from_secs(20) => std::thread::yield_now(),
+            opened => return opened,
+        }
+    }
 }
 
 /// A faulty scenario per line.

@@ -16,6 +16,7 @@ use crate::talos::wire::machine::{
 };
 use crate::talos::wire::storage::disk::DiskType;
 use crate::talos::wire::storage::{Disk, Disks, DisksResponse};
+use crate::talos::wire::time::{Time, TimeRequest, TimeResponse};
 
 pub(super) fn version(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<VersionResponse, Status> {
     let image = &face.system(world)?.image;
@@ -122,6 +123,27 @@ pub(super) fn disks(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result
     Ok(DisksResponse { messages: vec![Disks { metadata: None, disks: disks.collect() }] })
 }
 
+/// The site's time server is never wrong, and so is no machine.
+fn clock(face: &Face, world: &World, server: &str) -> Result<TimeResponse, Status> {
+    face.machine(world)?;
+    let now = Some(prost_types::Timestamp::from(std::time::SystemTime::now()));
+    let message = Time { metadata: None, server: server.to_owned(), localtime: now, remotetime: now };
+    Ok(TimeResponse { messages: vec![message] })
+}
+
+pub(super) fn time(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<TimeResponse, Status> {
+    clock(face, world, "time.cloudflare.com")
+}
+
+pub(super) fn time_check(
+    face: &Face,
+    world: &mut World,
+    request: &TimeRequest,
+    _: &Peer,
+) -> Result<TimeResponse, Status> {
+    clock(face, world, &request.server)
+}
+
 fn text(lines: &[String]) -> Replies<Data> {
     replies(lines.iter().map(|line| Data { metadata: None, bytes: format!("{line}\n").into_bytes() }).collect())
 }
@@ -143,6 +165,8 @@ pub(super) fn read(face: &Face, world: &mut World, request: &ReadRequest, _: &Pe
     let text = match request.path.as_str() {
         "/proc/sys/kernel/random/boot_id" => format!("{}\n", system.boot_id),
         "/etc/os-release" => format!("NAME=\"Talos\"\nID=talos\nVERSION_ID={}\n", system.image.version),
+        "/etc/hostname" => format!("{}\n", system.hostname),
+        "/proc/cmdline" => format!("talos.platform={} {}\n", system.image.platform, system.image.kernel_args.join(" ")),
         path => return Err(Status::unknown(format!("stat {path}: no such file or directory"))),
     };
     Ok(replies(vec![Data { metadata: None, bytes: text.into_bytes() }]))

@@ -48,7 +48,7 @@ fn row(method: &str) -> (Need, Open, Old) {
         ) => (Need::Reader, Open::Unified, Old::Method),
         ("storage.StorageService", "Disks") | ("cosi.resource.State", _) => (Need::Reader, Open::Always, Old::Method),
         ("storage.StorageService", "BlockDeviceWipe") => (Need::Admin, Open::Wipe, Old::Mode),
-        ("cluster.ClusterService", _) => (Need::Reader, Open::Unified, Old::Service),
+        ("cluster.ClusterService" | "time.TimeService", _) => (Need::Reader, Open::Unified, Old::Service),
         _ => (Need::Admin, Open::Never, Old::Method),
     }
 }
@@ -121,6 +121,7 @@ mod tests {
             ("machine.MachineService/ServiceList", Some(Code::Unimplemented), None),
             ("storage.StorageService/Disks", None, None),
             ("cluster.ClusterService/HealthCheck", Some(Code::Unimplemented), None),
+            ("time.TimeService/Time", Some(Code::Unimplemented), None),
             ("cosi.resource.State/Get", None, None),
         ] {
             assert_eq!((refusal(method, "v1.12.4"), refusal(method, "v1.13.0")), (old, new), "{method}");

@@ -84,7 +84,7 @@ impl Face {
         let (Some(system), Some(Port::Talos)) = (&machine.system, machine.api()) else {
             return refused("connect: connection refused");
         };
-        let identity = |of: &crate::lab::fleet::System| of.config.as_ref().map(|config| config.identity().to_owned());
+        let identity = |of: &crate::lab::fleet::System| of.config.as_ref().map(|config| config.identity());
         if identity(system) != identity(self.system(world)?) {
             return refused("authentication handshake failed: x509: certificate signed by unknown authority");
         }

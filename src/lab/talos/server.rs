@@ -54,11 +54,13 @@ impl Server {
         let machine = wire::machine::machine_service_server::MachineServiceServer::new(face.clone());
         let storage = wire::storage::storage_service_server::StorageServiceServer::new(face.clone());
         let cluster = wire::cluster::cluster_service_server::ClusterServiceServer::new(face.clone());
+        let time = wire::time::time_service_server::TimeServiceServer::new(face.clone());
         let state = wire::cosi::state_server::StateServer::new(face);
         let router = tonic::transport::Server::builder()
             .add_service(machine.max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE))
             .add_service(storage)
             .add_service(cluster)
+            .add_service(time)
             .add_service(state.max_encoding_message_size(MESSAGE));
         tokio::spawn(async move {
             let ended = async move { drop(ends.await) };

@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::{Face, Replies, access, apply, etcd, events, health, info, power, state};
-use crate::talos::wire::{cluster, common, cosi, machine, storage};
+use crate::talos::wire::{cluster, common, cosi, machine, storage, time};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -156,6 +156,17 @@ impl cluster::cluster_service_server::ClusterService for Face {
 
     async fn health_check(&self, request: Request<cluster::HealthCheckRequest>) -> Answer<Self::HealthCheckStream> {
         self.stream("cluster.ClusterService/HealthCheck", request, health::check).await.map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl time::time_service_server::TimeService for Face {
+    async fn time(&self, request: Request<()>) -> Answer<time::TimeResponse> {
+        self.call("time.TimeService/Time", request, info::time).await.map(Response::new)
+    }
+
+    async fn time_check(&self, request: Request<time::TimeRequest>) -> Answer<time::TimeResponse> {
+        self.call("time.TimeService/TimeCheck", request, info::time_check).await.map(Response::new)
     }
 }
 

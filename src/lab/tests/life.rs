@@ -19,7 +19,7 @@ use crate::talos::wire::specs::MachineStatusSpec;
 const AUTO: i32 = Mode::Auto as i32;
 
 impl Lab {
-    async fn install(&self, cluster: &Cluster, vmid: u32, role: Role, ip: Ipv4Addr) {
+    pub(super) async fn install(&self, cluster: &Cluster, vmid: u32, role: Role, ip: Ipv4Addr) {
         self.power_on(vmid, &cluster.version);
         let lease = self.address(vmid).await;
         let client = Client::insecure(self, lease).await;

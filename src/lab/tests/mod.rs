@@ -3,6 +3,7 @@
 mod client;
 mod life;
 mod maintenance;
+mod routing;
 mod site;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -18,7 +18,7 @@ struct Kind {
     namespace: &'static str,
     aliases: &'static [&'static str],
     /// Title and path below the spec.
-    columns: &'static [(&'static str, &'static str)],
+    columns: Columns,
     /// Only an administrator may read it.
     sensitive: bool,
 }

@@ -114,7 +114,7 @@ fn security(system: &System, list: &mut Vec<Resource>) {
     };
     let yaml = json!({
         "secureBoot": system.secure_boot, "ukiSigningKeyFingerprint": fingerprint,
-        "pcrSigningKeyFingerprint": fingerprint, "selinuxState": "permissive", "bootedWithUKI": system.uki,
+        "pcrSigningKeyFingerprint": fingerprint, "selinuxState": "enabled, permissive", "bootedWithUKI": system.uki,
         "fipsState": "disabled", "moduleSignatureEnforced": true,
     });
     list.push(resource(NS, "SecurityStates.talos.dev", "securitystate", &spec, &yaml));
