@@ -11,13 +11,13 @@ use super::{Global, home};
 use crate::discovery::{Finder, Method};
 use crate::factory::{Factory, FactoryOptions};
 use crate::machineconfig::{Minor, Patch, PatchSource};
-use crate::plan::{Origin, PatchesByMachine};
+use crate::plan::{Origin, PatchesByMachine, deadlines};
 use crate::profile::{self, Endpoints, Mode, Profile, SecretRef, Tls};
 use crate::pve::{Fingerprint, Options, Pve, Trust};
 use crate::reach::Reach;
 use crate::secrets::{Provider, Token, env};
 use crate::steps::mark::Mark;
-use crate::steps::{Deadlines, Toolbox, Turns, Vault};
+use crate::steps::{Toolbox, Turns, Vault};
 
 /// Which profile, and whether on the simulated site.
 #[derive(clap::Args, Clone)]
@@ -107,7 +107,6 @@ impl Connection {
     /// Everything that steps work with to look at a cluster and to take it away: a patch that was broken since it was
     /// made is no hindrance.
     pub(super) fn toolbox(&self, profile: &Profile, mark: Mark, state_dir: &Path, files: &Files) -> Toolbox {
-        let deadlines = &profile.deadlines;
         let method = match profile.network.mode {
             Mode::Dhcp => Method::Sweep,
             Mode::Static => Method::Static,
@@ -120,15 +119,7 @@ impl Connection {
             turns: Turns::default(),
             vault: Vault::new(self.vault(profile, state_dir)),
             mark,
-            deadlines: Deadlines {
-                task: deadlines.task,
-                image: deadlines.image,
-                installer: deadlines.installer,
-                maintenance: deadlines.maintenance,
-                install: deadlines.install,
-                bootstrap: deadlines.bootstrap,
-                health: deadlines.health,
-            },
+            deadlines: deadlines(profile),
             patches: BTreeMap::new(),
             kubeconfig: files.kubeconfig.clone().or_else(default_kubeconfig).map(absolute),
             talosconfig: files.talosconfig.clone().or_else(default_talosconfig).map(absolute),

@@ -102,19 +102,10 @@ impl Drafter<'_> {
         let prepare = self.prepare(secrets, &nodes, &mut notes);
         let machines = self.profile.machines.iter().map(|machine| self.machine(machine, &nodes, &vmids)).collect();
         let stage = |name: &str, lanes| Stage { name: name.to_owned(), lanes };
-        let deadlines = &self.profile.deadlines;
         Plan {
             origin,
             profile: fingerprint(self.profile),
-            deadlines: Deadlines {
-                task: deadlines.task,
-                image: deadlines.image,
-                installer: deadlines.installer,
-                maintenance: deadlines.maintenance,
-                install: deadlines.install,
-                bootstrap: deadlines.bootstrap,
-                health: deadlines.health,
-            },
+            deadlines: deadlines(self.profile),
             outline: Outline {
                 endpoint: configs::endpoint(self.profile),
                 talos: self.asset.version.clone(),
@@ -330,4 +321,18 @@ pub fn fingerprint(profile: &Profile) -> String {
         *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
     }
     hex::encode(digest::digest(&digest::SHA256, format!("{profile:?}").as_bytes()))
+}
+
+/// The profile's deadlines as steps take them.
+pub fn deadlines(profile: &Profile) -> Deadlines {
+    let given = &profile.deadlines;
+    Deadlines {
+        task: given.task,
+        image: given.image,
+        installer: given.installer,
+        maintenance: given.maintenance,
+        install: given.install,
+        bootstrap: given.bootstrap,
+        health: given.health,
+    }
 }

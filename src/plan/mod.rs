@@ -20,7 +20,7 @@ pub use check::Problem;
 // What a plan pins of a configuration is rendered by the step that applies it; `pvetalos render` shows the same.
 pub use crate::steps::render::render;
 pub use configs::{configs, contract};
-pub use draft::{draft, fingerprint};
+pub use draft::{deadlines, draft, fingerprint};
 pub use survey::{FactoryFacts, Survey, paths, survey};
 pub use tryout::{PatchesByMachine, rehearse, try_out};
 
