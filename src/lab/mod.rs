@@ -20,6 +20,7 @@ pub mod pve;
 pub mod site;
 pub mod talos;
 pub mod tls;
+mod watched;
 pub mod world;
 
 #[cfg(test)]
