@@ -2,6 +2,7 @@
 
 mod adversary;
 mod cli;
+mod clients;
 mod compat;
 mod config;
 mod crash;
