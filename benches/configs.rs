@@ -77,7 +77,7 @@ fn main() {
         "\n{:>8} {:>8} {:>10} {:>12} {:>12} {:>12} {:>10}",
         "contract", "machines", "total ms", "us/machine", "allocs/mach", "KiB/machine", "KiB out"
     );
-    for contract in ["1.11", "1.13"] {
+    for contract in ["1.11", "1.13", "1.14"] {
         machines(contract, 10, &bundle);
         let (blocks, bytes) = {
             let _profiler = dhat::Profiler::builder().testing().build();

@@ -68,6 +68,9 @@ fn generates_what_talos_generates() {
                     if let Some(difference) = documents_differ(&ours, &trees(&text)) {
                         return Err(format!("{version}: {difference}"));
                     }
+                    if options["role"] != "init" && made.to_yaml() != text {
+                        return Err(format!("{version}: spelled differently"));
+                    }
                 }
                 (Err(_), "panic") => {}
                 (Err(error), "error") => {
