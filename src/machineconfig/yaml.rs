@@ -7,12 +7,14 @@
 
 mod quote;
 mod read;
+mod tree;
 mod write;
 
 use serde_json::{Map, Number, Value};
 
 pub(super) use read::documents;
-pub(super) use write::emit;
+pub(super) use tree::Tree;
+pub(super) use write::{emit, joined};
 
 /// One node of a document, with the line (from 1) at which it begins.
 #[derive(Clone, Debug)]

@@ -7,8 +7,9 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
+use super::Tree;
 use super::quote::{self, Style};
 
 const INDENT: usize = 4;
@@ -17,17 +18,32 @@ const LONGEST_KEY: usize = 128;
 
 /// Writes one document. It ends with a line break and has no `---`.
 pub(in crate::machineconfig) fn emit(value: &Value) -> String {
-    let mut writer = Writer { out: String::with_capacity(1024) };
-    match value {
-        Value::Object(map) if !map.is_empty() => writer.map(map, 0),
-        Value::Array(items) if !items.is_empty() => writer.list(items, 0),
-        Value::String(text) if text.contains('\n') => {
-            quote::double(text, &mut writer.out);
+    let mut out = String::with_capacity(1024);
+    document(&Tree::of(value), &mut out);
+    out
+}
+
+/// Several documents in one text, `---` between them.
+pub(in crate::machineconfig) fn joined<'a>(trees: impl Iterator<Item = Tree<'a>>) -> String {
+    let mut out = String::with_capacity(8 << 10);
+    for tree in trees {
+        out.push_str(if out.is_empty() { "" } else { "---\n" });
+        document(&tree, &mut out);
+    }
+    out
+}
+
+fn document(tree: &Tree<'_>, out: &mut String) {
+    let mut writer = Writer { out };
+    match tree {
+        Tree::Map(entries) if !entries.is_empty() => writer.map(entries, 0),
+        Tree::List(items) if !items.is_empty() => writer.list(items, 0),
+        Tree::Text(text) if text.contains('\n') => {
+            quote::double(text, writer.out);
             writer.out.push('\n');
         }
         scalar => writer.scalar(scalar, 0, 0),
     }
-    writer.out
 }
 
 /// Where a value stands: a map or list begins on the next line, or on this one.
@@ -39,20 +55,20 @@ enum After {
     Sign,
 }
 
-struct Writer {
-    out: String,
+struct Writer<'a> {
+    out: &'a mut String,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn pad(&mut self, columns: usize) {
         self.out.extend(std::iter::repeat_n(' ', columns));
     }
 
     /// The cursor is where the first key begins; each further one is at `indent`.
-    fn map(&mut self, map: &Map<String, Value>, indent: usize) {
+    fn map(&mut self, entries: &[(&str, Tree<'_>)], indent: usize) {
         // In a list a map begins after the dash, at an odd place; what is below it goes to the grid again.
         let inner = (indent / INDENT + 1) * INDENT;
-        for (index, (key, value)) in map.iter().enumerate() {
+        for (index, (key, value)) in entries.iter().enumerate() {
             if index > 0 {
                 self.pad(indent);
             }
@@ -71,7 +87,7 @@ impl Writer {
         }
     }
 
-    fn list(&mut self, items: &[Value], indent: usize) {
+    fn list(&mut self, items: &[Tree<'_>], indent: usize) {
         for (index, item) in items.iter().enumerate() {
             if index > 0 {
                 self.pad(indent);
@@ -82,10 +98,10 @@ impl Writer {
     }
 
     /// A value within something at `indent`; what it spans of further lines is at `inner`.
-    fn value(&mut self, value: &Value, indent: usize, inner: usize, after: After) {
+    fn value(&mut self, value: &Tree<'_>, indent: usize, inner: usize, after: After) {
         let nests = match value {
-            Value::Object(map) => !map.is_empty(),
-            Value::Array(items) => !items.is_empty(),
+            Tree::Map(entries) => !entries.is_empty(),
+            Tree::List(items) => !items.is_empty(),
             _ => false,
         };
         if !nests {
@@ -99,8 +115,8 @@ impl Writer {
             self.pad(inner - indent - 1);
         }
         match value {
-            Value::Object(map) => self.map(map, inner),
-            Value::Array(items) => self.list(items, inner),
+            Tree::Map(entries) => self.map(entries, inner),
+            Tree::List(items) => self.list(items, inner),
             _ => {}
         }
     }
@@ -108,20 +124,21 @@ impl Writer {
     fn key(&mut self, key: &str) {
         match quote::style(key) {
             // A key is one line.
-            Style::Literal => quote::double(key, &mut self.out),
+            Style::Literal => quote::double(key, self.out),
             style => self.text(key, style),
         }
     }
 
     /// What nests nothing, and the line break after it.
-    fn scalar(&mut self, value: &Value, indent: usize, inner: usize) {
+    fn scalar(&mut self, value: &Tree<'_>, indent: usize, inner: usize) {
         match value {
-            Value::Null => self.out.push_str("null"),
-            Value::Bool(flag) => self.out.push_str(if *flag { "true" } else { "false" }),
-            Value::Number(number) => self.number(number),
-            Value::Array(_) => self.out.push_str("[]"),
-            Value::Object(_) => self.out.push_str("{}"),
-            Value::String(text) => match quote::style(text) {
+            Tree::Null => self.out.push_str("null"),
+            Tree::Bool(flag) => self.out.push_str(if *flag { "true" } else { "false" }),
+            Tree::Number(number) => self.number(number),
+            Tree::Octal(mode) => self.display(format_args!("0o{mode:o}")),
+            Tree::List(_) => self.out.push_str("[]"),
+            Tree::Map(_) => self.out.push_str("{}"),
+            Tree::Text(text) => match quote::style(text) {
                 Style::Literal => return self.literal(text, indent, inner),
                 style => self.text(text, style),
             },
@@ -132,8 +149,8 @@ impl Writer {
     fn text(&mut self, text: &str, style: Style) {
         match style {
             Style::Plain => self.out.push_str(text),
-            Style::Single => quote::single(text, &mut self.out),
-            Style::Double | Style::Literal => quote::double(text, &mut self.out),
+            Style::Single => quote::single(text, self.out),
+            Style::Double | Style::Literal => quote::double(text, self.out),
         }
     }
 
