@@ -200,8 +200,8 @@ fn escape(char: char, out: &mut String) {
         char => {
             let code = u32::from(char);
             let written = match code {
-                ..=0xff => write!(out, "\\x{code:02X}"),
-                ..=0xffff => write!(out, "\\u{code:04X}"),
+                0..=0xff => write!(out, "\\x{code:02X}"),
+                0x100..=0xffff => write!(out, "\\u{code:04X}"),
                 _ => write!(out, "\\U{code:08X}"),
             };
             return written.expect("a String accepts every write");
