@@ -61,7 +61,7 @@ impl Document {
 
     /// The document as it is written: every field that Go would write, in Go's order.
     pub fn tree(&self) -> Value {
-        encode::document(self)
+        encode::document(self).to_value()
     }
 }
 
@@ -158,8 +158,7 @@ impl Documents {
 
     /// The file to send to a machine: documents separated by `---`, Go's key order, no anchors, no comments.
     pub fn to_yaml(&self) -> String {
-        let parts: Vec<String> = self.trees().iter().map(yaml::emit).collect();
-        parts.join("---\n")
+        yaml::joined(self.list.iter().map(encode::document))
     }
 }
 

@@ -6,7 +6,8 @@
 use serde_json::Value;
 
 use super::documents::Documents;
-use super::yaml;
+use super::encode;
+use super::yaml::{self, Tree};
 
 /// What stands in a secret's place.
 pub const REDACTED: &str = "******";
@@ -34,49 +35,47 @@ const PAIRS: &[&str] = &["crt", "cert"];
 
 /// The documents as [`Documents::to_yaml`] writes them, without secrets.
 pub fn redacted(documents: &Documents) -> String {
-    let parts: Vec<String> = trees(documents).iter().map(yaml::emit).collect();
-    parts.join("---\n")
+    let shown = documents.iter().map(|document| without_secrets(encode::document(document)));
+    yaml::joined(shown)
 }
 
 /// The documents' trees without secrets.
 pub fn trees(documents: &Documents) -> Vec<Value> {
-    let mut trees = documents.trees();
-    for tree in &mut trees {
-        walk(tree, "");
-    }
-    trees
+    documents.iter().map(|document| without_secrets(encode::document(document)).to_value()).collect()
 }
 
 /// A talosconfig or a secrets bundle, or any other YAML of Talos's making, without secrets.
 pub fn redacted_text(text: &str) -> Result<String, yaml::SyntaxError> {
-    let mut trees: Vec<Value> = yaml::documents(text)?.iter().map(yaml::Node::to_value).collect();
-    for tree in &mut trees {
-        walk(tree, "");
-    }
-    Ok(trees.iter().map(yaml::emit).collect::<Vec<_>>().join("---\n"))
+    let trees: Vec<Value> = yaml::documents(text)?.iter().map(yaml::Node::to_value).collect();
+    Ok(yaml::joined(trees.iter().map(|tree| without_secrets(Tree::of(tree)))))
 }
 
-fn walk(value: &mut Value, parent: &str) {
-    match value {
-        Value::Object(map) => {
+fn without_secrets(mut tree: Tree<'_>) -> Tree<'_> {
+    walk(&mut tree, "");
+    tree
+}
+
+fn walk(tree: &mut Tree<'_>, parent: &str) {
+    match tree {
+        Tree::Map(entries) => {
             let pair = parent == "serviceAccount"
                 || parent == "k8sserviceaccount"
-                || PAIRS.iter().any(|half| map.contains_key(*half));
-            for (key, value) in map.iter_mut() {
+                || entries.iter().any(|(key, _)| PAIRS.contains(key));
+            for (key, value) in entries {
                 match value {
-                    Value::String(text) if !text.is_empty() => {
+                    Tree::Text(text) if !text.is_empty() => {
                         let secret = SECRET.iter().any(|name| name.eq_ignore_ascii_case(key))
-                            || (pair && key == "key")
+                            || (pair && *key == "key")
                             || is_kubernetes_secret(text);
                         if secret {
-                            REDACTED.clone_into(text);
+                            *text = REDACTED;
                         }
                     }
                     value => walk(value, key),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, parent)),
+        Tree::List(items) => items.iter_mut().for_each(|item| walk(item, parent)),
         _ => {}
     }
 }

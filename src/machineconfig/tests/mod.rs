@@ -6,6 +6,7 @@ mod properties;
 mod secrets;
 mod talosconfig;
 mod validate;
+mod writing;
 
 use std::path::{Path, PathBuf};
 
