@@ -30,7 +30,7 @@ mod validate;
 pub mod view;
 mod yaml;
 
-pub use bundle::{Bundle, BundleError};
+pub use bundle::{Bundle, BundleError, KubernetesPki};
 pub use contract::{BadVersion, Contract};
 pub use decode::{DecodeError, Fault};
 pub use documents::{Document, Documents};
