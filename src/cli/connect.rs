@@ -165,7 +165,8 @@ impl Connection {
     }
 }
 
-fn bundle_file(profile: &Profile, state_dir: &Path) -> Provider {
+/// Where the bundle of a rehearsal on the lab is kept.
+pub(super) fn bundle_file(profile: &Profile, state_dir: &Path) -> Provider {
     Provider::File { path: crate::engine::Journal::directory(state_dir, &profile.name).join("secrets.yaml") }
 }
 

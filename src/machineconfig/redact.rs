@@ -3,6 +3,8 @@
 //! The product's own secrets are found by the names of their fields, which no other field has; beside them what users
 //! put in: registry passwords, WireGuard keys, passphrases, and Kubernetes Secrets in manifests.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::documents::Documents;
@@ -41,42 +43,98 @@ pub fn redacted(documents: &Documents) -> String {
 /// The documents' trees without secrets.
 pub fn trees(documents: &Documents) -> Vec<Value> {
     let mut trees = documents.trees();
-    for tree in &mut trees {
-        walk(tree, "");
-    }
+    trees.iter_mut().for_each(hide);
     trees
+}
+
+/// One tree as a configuration's text has it.
+pub fn text(tree: &Value) -> String {
+    yaml::emit(tree)
+}
+
+/// Both sides of a comparison without secrets. One that is the same on both sides is `******`; one that is on one side
+/// only says on which, so that its change can be seen and its value cannot. What comes redacted equals everything.
+pub fn compared(old: &Documents, new: &Documents) -> (Vec<Value>, Vec<Value>) {
+    let (mut old, mut new) = (old.trees(), new.trees());
+    let (left, right) = (secrets(&mut old), secrets(&mut new));
+    let mark = |trees: &mut [Value], other: &Secrets, side: &str| {
+        for tree in trees {
+            walk(tree, "", &place(tree), &mut |place, text| {
+                let same = left.get(place) == right.get(place);
+                let there = other.get(place).is_some_and(|all| all.iter().any(|one| one == text));
+                let hidden = [&left, &right]
+                    .iter()
+                    .any(|side| side.get(place).is_some_and(|all| all.contains(&REDACTED.to_owned())));
+                // Where both sides hold the same secrets in another order, all of them have changed.
+                let moved = there && left.get(place).map(sorted) == right.get(place).map(sorted);
+                let changed = !hidden && !same && (!there || moved);
+                *text = if changed { format!("{REDACTED} ({side})") } else { REDACTED.to_owned() };
+            });
+        }
+    };
+    mark(&mut old, &right, "old");
+    mark(&mut new, &left, "new");
+    (old, new)
+}
+
+/// Secrets by the place that they stand in, elements of one list together, in order.
+type Secrets = BTreeMap<String, Vec<String>>;
+
+fn secrets(trees: &mut [Value]) -> Secrets {
+    let mut found = Secrets::new();
+    for tree in trees {
+        let place = place(tree);
+        walk(tree, "", &place, &mut |place, text| found.entry(place.to_owned()).or_default().push(text.clone()));
+    }
+    found
+}
+
+fn sorted(texts: &Vec<String>) -> Vec<String> {
+    let mut texts = texts.clone();
+    texts.sort();
+    texts
+}
+
+/// What tells a document from the others: its kind and its name.
+fn place(tree: &Value) -> String {
+    let text = |key: &str| tree[key].as_str().unwrap_or_default();
+    format!("{}/{}", text("kind"), text("name"))
+}
+
+fn hide(tree: &mut Value) {
+    walk(tree, "", "", &mut |_, text| REDACTED.clone_into(text));
 }
 
 /// A talosconfig or a secrets bundle, or any other YAML of Talos's making, without secrets.
 pub fn redacted_text(text: &str) -> Result<String, yaml::SyntaxError> {
     let mut trees: Vec<Value> = yaml::documents(text)?.iter().map(yaml::Node::to_value).collect();
-    for tree in &mut trees {
-        walk(tree, "");
-    }
+    trees.iter_mut().for_each(hide);
     Ok(trees.iter().map(yaml::emit).collect::<Vec<_>>().join("---\n"))
 }
 
-fn walk(value: &mut Value, parent: &str) {
+/// Hands every secret to `found`, with its place: `/` and the keys above it.
+fn walk(value: &mut Value, parent: &str, place: &str, found: &mut impl FnMut(&str, &mut String)) {
     match value {
         Value::Object(map) => {
             let pair = parent == "serviceAccount"
                 || parent == "k8sserviceaccount"
                 || PAIRS.iter().any(|half| map.contains_key(*half));
             for (key, value) in map.iter_mut() {
+                let place = format!("{place}/{key}");
                 match value {
                     Value::String(text) if !text.is_empty() => {
                         let secret = SECRET.iter().any(|name| name.eq_ignore_ascii_case(key))
                             || (pair && key == "key")
                             || is_kubernetes_secret(text);
                         if secret {
-                            REDACTED.clone_into(text);
+                            found(&place, text);
                         }
                     }
-                    value => walk(value, key),
+                    value => walk(value, key, &place, found),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, parent)),
+        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, parent, place, found)),
         _ => {}
     }
 }
@@ -141,5 +199,38 @@ mod tests {
                     cluster:\n  inlineManifests:\n    - name: a\n      contents: |\n        kind: Secret\n        data: {a: hidden2}\n";
         let shown = redacted(&Documents::parse(text).expect("decodes"));
         assert!(!shown.contains("hidden") && shown.contains("username: u"), "{shown}");
+    }
+
+    #[test]
+    fn a_changed_secret_shows_as_changed_and_not_its_value() {
+        let parse = |token: &str, keys: &str| {
+            let text = format!(
+                "version: v1alpha1\nmachine:\n  type: worker\n  token: {token}\n  network:\n    interfaces:\n      \
+                 - interface: wg0\n        wireguard:\n          privateKey: same\n          peers: {keys}\n"
+            );
+            Documents::parse(&text).expect("decodes")
+        };
+        let sides = |old: &Documents, new: &Documents| {
+            let (old, new) = compared(old, new);
+            let text = |trees: &[Value]| trees.iter().map(yaml::emit).collect::<String>();
+            (text(&old), text(&new))
+        };
+        let one = "[{publicKey: a, presharedKey: k1}, {publicKey: b, presharedKey: k2}]";
+        let (old, new) = sides(&parse("t1", one), &parse("t1", one));
+        assert!(old == new && old.contains("token: '******'"), "{old}");
+        let (old, new) = sides(&parse("t1", one), &parse("t2", one));
+        assert!(old.contains("'****** (old)'") && new.contains("'****** (new)'"), "{old}{new}");
+        assert_eq!(old.matches("(old)").count(), 1, "{old}");
+        // A peer that comes first moves the others' keys, and changes none of them.
+        let more =
+            "[{publicKey: c, presharedKey: k3}, {publicKey: a, presharedKey: k1}, {publicKey: b, presharedKey: k2}]";
+        let (old, new) = sides(&parse("t1", one), &parse("t1", more));
+        assert_eq!((old.matches("(old)").count(), new.matches("(new)").count()), (0, 1), "{old}{new}");
+        let swapped = "[{publicKey: a, presharedKey: k2}, {publicKey: b, presharedKey: k1}]";
+        let (old, new) = sides(&parse("t1", one), &parse("t1", swapped));
+        assert_eq!((old.matches("(old)").count(), new.matches("(new)").count()), (2, 2), "{old}{new}");
+        // A file that was written redacted tells nothing.
+        let (old, new) = sides(&parse("'******'", one), &parse("t2", one));
+        assert!(old == new, "{old}{new}");
     }
 }

@@ -44,7 +44,10 @@ mod tests {
                 "http://k8s:6443",
                 "the control plane endpoint URL should have scheme https://\ntry: \"https://k8s:6443\"",
             ),
-            ("https://k8s:port", "failed to parse the cluster endpoint URL: parse \"https://k8s:port\": invalid port \":port\" after host"),
+            (
+                "https://k8s:port",
+                "failed to parse the cluster endpoint URL: parse \"https://k8s:port\": invalid port \":port\" after host",
+            ),
             ("https://:6443", "error validating the cluster endpoint URL: hostname must not be blank"),
         ] {
             assert_eq!(check_endpoint(bad), Err(text.to_owned()), "{bad}");
