@@ -217,9 +217,9 @@ mod tests {
         };
         let one = "[{publicKey: a, presharedKey: k1}, {publicKey: b, presharedKey: k2}]";
         let (old, new) = sides(&parse("t1", one), &parse("t1", one));
-        assert!(old == new && old.contains("token: '******'"), "{old}");
+        assert!(old == new && old.contains(": \"******\""), "{old}");
         let (old, new) = sides(&parse("t1", one), &parse("t2", one));
-        assert!(old.contains("'****** (old)'") && new.contains("'****** (new)'"), "{old}{new}");
+        assert!(old.contains("token: \"****** (old)\"") && new.contains("token: \"****** (new)\""), "{old}{new}");
         assert_eq!(old.matches("(old)").count(), 1, "{old}");
         // A peer that comes first moves the others' keys, and changes none of them.
         let more =
