@@ -8,6 +8,7 @@ mod crash;
 mod create;
 mod harness;
 mod layers;
+mod patches;
 mod render;
 mod repeat;
 mod unwind;

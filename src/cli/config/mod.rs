@@ -108,7 +108,7 @@ fn patches(given: &[String], flag: &str, minor: &Minor, wrap: &str) -> Result<Ve
 
 /// A patch that does not load or does not apply: Talos's words, then which patch, then what to write instead.
 fn wrong_patch(error: &PatchError, patches: Option<&[Patch]>, wrap: &str) -> Failure {
-    let failure = refused(format!("{wrap}{}", error.text)).hint(format!("it is the {}", error.patch));
+    let failure = refused(format!("{wrap}{}", error.text)).hint(format!("it is the {}", error.place()));
     let patch = patches.into_iter().flatten().find(|patch| *patch.source() == error.patch && patch.is_json6902());
     match patch.map(Patch::strategic_form) {
         Some(Some(form)) => failure.hint(format!("the strategic patch with the same effect:\n{form}")),
