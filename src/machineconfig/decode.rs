@@ -78,10 +78,7 @@ fn inner(node: &Node, header: &Header, minor: &Minor) -> Result<Document, Fault>
     let fields: Vec<_> = fields.into_iter().filter(|(key, _)| !own(key)).collect();
     reader.fields(&fields, &kind.root, &mut body, &mut unknown);
     if !reader.problems.is_empty() {
-        let target = if header.kind.is_empty() { "*v1alpha1.Config" } else { &header.kind };
-        let (places, problems): (Vec<Place>, Vec<String>) = reader.problems.into_iter().unzip();
-        let problems = problems.join("; ");
-        return Err(Fault::Construct { kind: header.kind.clone(), target: target.to_owned(), problems, places });
+        return Err(Fault::Construct { kind: header.kind.clone(), problems: reader.problems });
     }
     if !unknown.is_empty() {
         return Err(Fault::UnknownKeys { shown: unknown::render(unknown), places: reader.strangers });

@@ -66,7 +66,7 @@ pub fn compared(old: &Documents, new: &Documents) -> (Vec<Value>, Vec<Value>) {
                     .iter()
                     .any(|side| side.get(place).is_some_and(|all| all.contains(&REDACTED.to_owned())));
                 // Where both sides hold the same secrets in another order, all of them have changed.
-                let moved = there && left.get(place).map(sorted) == right.get(place).map(sorted);
+                let moved = there && left.get(place).map(|all| sorted(all)) == right.get(place).map(|all| sorted(all));
                 let changed = !hidden && !same && (!there || moved);
                 *text = if changed { format!("{REDACTED} ({side})") } else { REDACTED.to_owned() };
             });
@@ -89,8 +89,8 @@ fn secrets(trees: &mut [Value]) -> Secrets {
     found
 }
 
-fn sorted(texts: &Vec<String>) -> Vec<String> {
-    let mut texts = texts.clone();
+fn sorted(texts: &[String]) -> Vec<String> {
+    let mut texts = texts.to_vec();
     texts.sort();
     texts
 }

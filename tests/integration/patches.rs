@@ -60,11 +60,8 @@ fn profile(place: &str, patch: &str) -> String {
         1,
     );
     let block = |indent: usize| {
-        let mut text = String::new();
-        for line in patch.lines() {
-            text.push_str(&format!("{}{line}\n", " ".repeat(indent)));
-        }
-        text
+        let lines: Vec<String> = patch.lines().map(|line| " ".repeat(indent) + line + "\n").collect();
+        lines.concat()
     };
     let patches = match place {
         "all, a file" => "  patches: { all: [bad.yaml] }\n".to_owned(),
@@ -108,9 +105,9 @@ fn every_bad_patch_is_named_with_its_file_line_and_path() {
     let secrets = root().join("tests/fixtures/talos/secrets/secrets-a.yaml");
     let base = root().join("tests/fixtures/talos/gen/default-1.11-controlplane/expected.yaml");
     let (secrets, base) = (secrets.to_str().expect("text"), base.to_str().expect("text"));
-    let mut all = String::new();
+    let mut all = Vec::new();
     for (name, patch) in BAD {
-        all.push_str(&format!("== {name}\n"));
+        all.push(format!("== {name}\n"));
         write(here.join("bad.yaml"), patch);
         write(here.join("profiles/bad.yaml"), patch);
         let gen_args = [
@@ -133,7 +130,7 @@ fn every_bad_patch_is_named_with_its_file_line_and_path() {
             ("config patch --patch '…'", &inline[..]),
             ("config gen --config-patch @bad.yaml", &[&gen_args[..], &["--config-patch", "@bad.yaml"]].concat()),
         ] {
-            all.push_str(&format!("-- {how}\n{}", said(&here, &pvetalos(&here, args))));
+            all.push(format!("-- {how}\n{}", said(&here, &pvetalos(&here, args))));
         }
         let places = ["all, a file", "control plane, text", "worker, a map", "a machine, a file"];
         for place in places {
@@ -145,9 +142,10 @@ fn every_bad_patch_is_named_with_its_file_line_and_path() {
             let path = "profiles/lab.yaml";
             write(here.join(path), profile(place, patch));
             let output = pvetalos(&here, &["render", "--profile", path]);
-            all.push_str(&format!("-- profile: {place}\n{}", said(&here, &output)));
+            all.push(format!("-- profile: {place}\n{}", said(&here, &output)));
         }
     }
+    let all = all.concat();
     let recorded = root().join("tests/fixtures/render/bad-patches.txt");
     #[expect(clippy::disallowed_methods, reason = "a switch for whoever changes the texts")]
     if std::env::var_os("PVETALOS_BLESS").is_some() {

@@ -110,13 +110,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let init = outputs.iter().any(|(kind, _)| *kind == Kind::Init);
     let made = args.machines(&contract, &bundle, init)?;
     for (kind, path) in outputs {
-        match made.iter().find(|(of, _)| *of == kind) {
-            Some((_, documents)) => place::write(&path, &documents.to_yaml())?,
-            None => {
-                let admin = talosconfig::admin(&bundle, &args.name, Vec::new(), Vec::new());
-                let admin = admin.map_err(|error| Failure::of(Code::Usage, &error))?;
-                place::write(&path, admin.to_yaml().expose())?;
-            }
+        if let Some((_, documents)) = made.iter().find(|(of, _)| *of == kind) {
+            place::write(&path, &documents.to_yaml())?;
+        } else {
+            let admin = talosconfig::admin(&bundle, &args.name, Vec::new(), Vec::new());
+            let admin = admin.map_err(|error| Failure::of(Code::Usage, &error))?;
+            place::write(&path, admin.to_yaml().expose())?;
         }
         if path.as_os_str() != place::STDOUT {
             say(&format!("Created {}", path.display()));

@@ -68,8 +68,7 @@ fn refused(text: impl std::fmt::Display) -> Failure {
 /// Several errors in the form that talosctl prints them (hashicorp/go-multierror).
 fn multiple(errors: &[String]) -> String {
     let noun = if errors.len() == 1 { "error" } else { "errors" };
-    let list: String = errors.iter().map(|error| format!("\n\t* {error}")).collect();
-    format!("{} {noun} occurred:{list}\n\n", errors.len())
+    format!("{} {noun} occurred:\n\t* {}\n\n", errors.len(), errors.join("\n\t* "))
 }
 
 /// The text of a file, or of stdin for `-`; or what Go says about one that cannot be read.

@@ -25,7 +25,7 @@ pub(super) struct Pair<'a> {
 /// Prints the differences of all, and fails with the first that could not be compared.
 pub(super) fn show(global: &Global, pairs: Vec<Pair<'_>>, secrets: bool) -> Result<(), Failure> {
     let mut all = Map::new();
-    let mut text = String::new();
+    let mut text = Vec::new();
     let mut failures = Vec::new();
     for Pair { name, from, old, new } in pairs {
         let old = match old {
@@ -50,15 +50,15 @@ pub(super) fn show(global: &Global, pairs: Vec<Pair<'_>>, secrets: bool) -> Resu
             fields(label, left.get(label), right.get(label), &mut changes);
         }
         match old {
-            None => text.push_str(&format!("{name}: new\n")),
-            Some(_) if changes.is_empty() => text.push_str(&format!("{name}: the same\n")),
-            Some(_) => text.push_str(&unified(&name, &from, &left, &right)),
+            None => text.push(format!("{name}: new\n")),
+            Some(_) if changes.is_empty() => text.push(format!("{name}: the same\n")),
+            Some(_) => text.push(unified(&name, &from, &left, &right)),
         }
         all.insert(name, changes.into());
     }
     let json = global.is_json();
     if json || !text.is_empty() {
-        print(&if json { Value::Object(all).to_string() } else { text });
+        print(&if json { Value::Object(all).to_string() } else { text.concat() });
     }
     let mut failures = failures.into_iter();
     let Some(mut first) = failures.next() else { return Ok(()) };
@@ -87,7 +87,7 @@ fn labels<'a>(old: &'a Map<String, Value>, new: &'a Map<String, Value>) -> impl 
 
 /// One diff per document, with the path of what is changed behind each hunk's lines.
 fn unified(name: &str, from: &str, old: &Map<String, Value>, new: &Map<String, Value>) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     for label in labels(old, new) {
         let (left, right) = (old.get(label), new.get(label));
         if left == right {
@@ -100,7 +100,7 @@ fn unified(name: &str, from: &str, old: &Map<String, Value>, new: &Map<String, V
             Some(_) => format!("{file} {label}"),
             None => "/dev/null".to_owned(),
         };
-        text.push_str(&format!("--- {}\n+++ {}\n", side(left, from), side(right, &format!("{name} (rendered)"))));
+        text.push(format!("--- {}\n+++ {}\n", side(left, from), side(right, &format!("{name} (rendered)"))));
         let diff = TextDiff::from_lines(&left_text, &right_text);
         for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
             let path =
@@ -110,14 +110,11 @@ fn unified(name: &str, from: &str, old: &Map<String, Value>, new: &Map<String, V
                         (None, at) => path(&left_text, at.unwrap_or_default()),
                     }
                 });
-            text.push_str(&format!("{} {}", hunk.header(), path.unwrap_or_default()).trim_end());
-            text.push('\n');
-            for change in hunk.iter_changes() {
-                text.push_str(&format!("{}{change}", change.tag()));
-            }
+            text.push(format!("{} {}", hunk.header(), path.unwrap_or_default()).trim_end().to_owned() + "\n");
+            text.extend(hunk.iter_changes().map(|change| format!("{}{change}", change.tag())));
         }
     }
-    text
+    text.concat()
 }
 
 /// The keys above a line of YAML, outermost first.

@@ -31,17 +31,18 @@ impl DecodeError {
     /// Every place that is wrong, as far as it is known.
     pub fn places(&self) -> Vec<Place> {
         match self {
+            Self::Document { what: Fault::UnknownKeys { places, .. }, .. } => places.clone(),
+            Self::Document { what: Fault::Construct { problems, .. }, .. } => {
+                problems.iter().map(|(place, _)| place.clone()).collect()
+            }
             Self::Syntax(
                 SyntaxError::Scan { line, .. }
                 | SyntaxError::DuplicateKey { line, .. }
                 | SyntaxError::Refused { line, .. },
             )
             | Self::NoMapping { line, .. }
-            | Self::Duplicate { line, .. } => vec![Place::line(*line)],
-            Self::Document { what: Fault::UnknownKeys { places, .. } | Fault::Construct { places, .. }, .. } => {
-                places.clone()
-            }
-            Self::Document { line, .. } => vec![Place::line(*line)],
+            | Self::Duplicate { line, .. }
+            | Self::Document { line, .. } => vec![Place::line(*line)],
             Self::Delete { line, path, .. } | Self::DeletePlain { line, path, .. } => {
                 vec![Place { line: *line, path: path.clone(), operation: None }]
             }
@@ -61,6 +62,16 @@ pub enum Fault {
     NotRegistered { kind: String, api_version: String },
     #[error("unknown keys found during decoding:\n{shown}")]
     UnknownKeys { shown: String, places: Vec<Place> },
-    #[error("error decoding {kind} to {target}: yaml: construct errors: {problems}")]
-    Construct { kind: String, target: String, problems: String, places: Vec<Place> },
+    #[error("error decoding {kind} to {}: yaml: construct errors: {}", target(kind), joined(problems))]
+    Construct { kind: String, problems: Vec<(Place, String)> },
+}
+
+fn joined(problems: &[(Place, String)]) -> String {
+    let texts: Vec<&str> = problems.iter().map(|(_, text)| text.as_str()).collect();
+    texts.join("; ")
+}
+
+/// The Go type that a kind decodes to.
+fn target(kind: &str) -> &str {
+    if kind.is_empty() { "*v1alpha1.Config" } else { kind }
 }

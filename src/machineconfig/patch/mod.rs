@@ -300,7 +300,7 @@ impl Patch {
     fn operation_at(&self, path: &str) -> Place {
         let Body::Json(operations) = &self.body else { return place::find(&self.text, path) };
         let places = operations.iter().enumerate().map(|(at, one)| place::operation(&self.text, at, one.pointer()));
-        let made = places.filter(|place| path.starts_with(&place.path)).last();
+        let made = places.rev().find(|place| path.starts_with(&place.path));
         Place { path: path.to_owned(), ..made.unwrap_or_default() }
     }
 }
@@ -342,7 +342,7 @@ fn merged(mut documents: Documents, items: &[Item], minor: &Minor) -> Result<Sta
                 Some(left) => {
                     merge::documents(&left.schema().root, &mut left.body, &right.body, minor).map_err(|error| {
                         Wrong { text: error.to_string(), path: error.path().to_owned(), operation: None }
-                    })?
+                    })?;
                 }
                 None => documents.list.push(right.clone()),
             },
