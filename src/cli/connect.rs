@@ -216,7 +216,7 @@ async fn real_site(profile: &Profile) -> Result<Options, Failure> {
 
 fn source(patch: &PatchRef) -> PatchSource {
     match patch.within.clone() {
-        Some((file, line)) => PatchSource::Within(Within { file, line, lines: patch.lines.clone() }),
+        Some((file, line)) => PatchSource::Within(Box::new(Within { file, line, lines: patch.lines.clone() })),
         None => PatchSource::File(patch.origin.clone()),
     }
 }

@@ -205,8 +205,7 @@ mod tests {
     fn a_changed_secret_shows_as_changed_and_not_its_value() {
         let parse = |token: &str, keys: &str| {
             let text = format!(
-                "version: v1alpha1\nmachine:\n  type: worker\n  token: {token}\n  network:\n    interfaces:\n      \
-                 - interface: wg0\n        wireguard:\n          privateKey: same\n          peers: {keys}\n"
+                "version: v1alpha1\nmachine: {{type: worker, token: {token}}}\ncluster:\n  inlineManifests: {keys}\n"
             );
             Documents::parse(&text).expect("decodes")
         };
@@ -215,18 +214,17 @@ mod tests {
             let text = |trees: &[Value]| trees.iter().map(yaml::emit).collect::<String>();
             (text(&old), text(&new))
         };
-        let one = "[{publicKey: a, presharedKey: k1}, {publicKey: b, presharedKey: k2}]";
+        let one = "[{name: a, contents: \"kind: Secret\\nx: k1\"}, {name: b, contents: \"kind: Secret\\nx: k2\"}]";
         let (old, new) = sides(&parse("t1", one), &parse("t1", one));
         assert!(old == new && old.contains(": \"******\""), "{old}");
         let (old, new) = sides(&parse("t1", one), &parse("t2", one));
         assert!(old.contains("token: \"****** (old)\"") && new.contains("token: \"****** (new)\""), "{old}{new}");
         assert_eq!(old.matches("(old)").count(), 1, "{old}");
-        // A peer that comes first moves the others' keys, and changes none of them.
-        let more =
-            "[{publicKey: c, presharedKey: k3}, {publicKey: a, presharedKey: k1}, {publicKey: b, presharedKey: k2}]";
+        // One that comes first moves the others' keys, and changes none of them.
+        let more = "[{name: c, contents: \"kind: Secret\\nx: k3\"}, {name: a, contents: \"kind: Secret\\nx: k1\"}, {name: b, contents: \"kind: Secret\\nx: k2\"}]";
         let (old, new) = sides(&parse("t1", one), &parse("t1", more));
         assert_eq!((old.matches("(old)").count(), new.matches("(new)").count()), (0, 1), "{old}{new}");
-        let swapped = "[{publicKey: a, presharedKey: k2}, {publicKey: b, presharedKey: k1}]";
+        let swapped = "[{name: a, contents: \"kind: Secret\\nx: k2\"}, {name: b, contents: \"kind: Secret\\nx: k1\"}]";
         let (old, new) = sides(&parse("t1", one), &parse("t1", swapped));
         assert_eq!((old.matches("(old)").count(), new.matches("(new)").count()), (2, 2), "{old}{new}");
         // A file that was written redacted tells nothing.

@@ -30,7 +30,7 @@ pub enum PatchSource {
     /// Given in place: `--config-patch 1`.
     Inline(String),
     /// Written inside another file.
-    Within(Within),
+    Within(Box<Within>),
     /// Made by the product: `hostname`.
     Native(&'static str),
 }
