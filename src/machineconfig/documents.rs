@@ -90,11 +90,12 @@ impl Documents {
         let mut list = Vec::new();
         for node in nodes.iter().filter(|node| !node.is_null()) {
             let Data::Map(entries) = &node.data else {
-                return Err(DecodeError::NoMapping(if minor.errors_name_document {
+                let text = if minor.errors_name_document {
                     format!("expected a YAML document at line {}", node.line)
                 } else {
                     "recovered: expected a mapping node".to_owned()
-                }));
+                };
+                return Err(DecodeError::NoMapping { text, line: node.line });
             };
             if is_bare(entries) {
                 continue;
@@ -104,7 +105,7 @@ impl Documents {
             let may_repeat = patch && minor.patch_may_repeat_document;
             if !seen.insert(id.clone()) && !may_repeat {
                 let at = if minor.errors_name_document { format!(" (line {})", node.line) } else { String::new() };
-                return Err(DecodeError::Duplicate { id, at });
+                return Err(DecodeError::Duplicate { id, at, line: node.line });
             }
             list.push(decode::document(node, minor)?);
         }

@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value};
 
 use super::documents::Document;
 use super::schema::{Field, Struct, Text, Type};
-use super::yaml::Tree;
+use super::yaml::{Tree, natural};
 
 pub(super) fn document(document: &Document) -> Tree<'_> {
     let mut tree = Vec::new();
@@ -41,10 +41,10 @@ fn written<'a>(kind: &'a Type, value: &'a Value) -> Tree<'a> {
     }
 }
 
-/// Go writes the keys of maps sorted.
+/// Go's YAML writes the keys of maps sorted as people do.
 fn sorted<'a>(map: &'a Map<String, Value>, mut tree: impl FnMut(&'a Value) -> Tree<'a>) -> Tree<'a> {
     let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.as_str(), tree(value))).collect();
-    entries.sort_by_key(|(key, _)| *key);
+    entries.sort_by(|(a, _), (b, _)| natural(a, b));
     Tree::Map(entries)
 }
 

@@ -20,6 +20,14 @@ pub(super) enum MergeError {
     Null { path: String },
 }
 
+impl MergeError {
+    /// Where the two do not fit.
+    pub(super) fn path(&self) -> &str {
+        let (Self::Mismatch { path, .. } | Self::Null { path }) = self;
+        path
+    }
+}
+
 /// Merges `right` into `left`, both of the type `root`.
 pub(super) fn documents(
     root: &Struct,

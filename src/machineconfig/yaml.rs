@@ -5,6 +5,7 @@
 //! alone has lost that by the time the field is known. Aliases and merge keys are resolved here, so nothing
 //! above this file knows of them.
 
+mod natural;
 mod quote;
 mod read;
 mod tree;
@@ -12,6 +13,7 @@ mod write;
 
 use serde_json::{Map, Number, Value};
 
+pub(super) use natural::natural;
 pub(super) use read::documents;
 pub(super) use tree::Tree;
 pub(super) use write::{emit, joined};

@@ -7,6 +7,7 @@
 mod contexts;
 mod desk;
 mod destroy;
+mod diff;
 mod journey;
 mod killed;
 mod output;

@@ -9,6 +9,7 @@ mod crash;
 mod create;
 mod harness;
 mod layers;
+mod patches;
 mod render;
 mod repeat;
 mod unwind;

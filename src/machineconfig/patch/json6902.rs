@@ -41,16 +41,22 @@ pub(in crate::machineconfig) fn parse(text: &str) -> Result<Vec<Operation>, Stri
     Ok(list.into_iter().map(operation).collect())
 }
 
-pub(super) fn apply(mut tree: Value, operations: &[Operation]) -> Result<Value, String> {
-    for operation in operations {
+/// A failure comes with the number of its operation, from 0.
+pub(super) fn apply(mut tree: Value, operations: &[Operation]) -> Result<Value, (usize, String)> {
+    for (at, operation) in operations.iter().enumerate() {
         operation
             .apply(&mut tree)
-            .map_err(|why| format!("failure applying rfc6902 patches to talos machine config: {why}"))?;
+            .map_err(|why| (at, format!("failure applying rfc6902 patches to talos machine config: {why}")))?;
     }
     Ok(tree)
 }
 
 impl Operation {
+    /// The JSON pointer that it is about.
+    pub(super) fn pointer(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
+    }
+
     fn apply(&self, tree: &mut Value) -> Result<(), String> {
         let op = self.op.as_str();
         if !matches!(op, "add" | "remove" | "replace" | "move" | "copy" | "test") {

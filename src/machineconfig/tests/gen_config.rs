@@ -21,6 +21,7 @@ fn input(options: &Value) -> Input {
         discovery: flag("discovery"),
         kubespan: flag("kubespan"),
         debug: flag("debug"),
+        init: options["role"] == "init",
         allow_scheduling_on_control_planes: flag("allowSchedulingOnControlPlanes"),
         custom_cni_url: options["customCNIURL"].as_str().map(str::to_owned),
         local_api_server_port: port("localAPIServerPort"),
@@ -59,11 +60,7 @@ fn generates_what_talos_generates() {
             let outcome = result["outcome"].as_str().expect("text");
             match (&made, outcome) {
                 (Ok(made), "ok") => {
-                    let mut ours = made.trees();
-                    if options["role"] == "init" {
-                        // The one role that this room does not make; it differs by this word only.
-                        ours[0]["machine"]["type"] = "init".into();
-                    }
+                    let ours = made.trees();
                     let text = read(format!("gen/{case}/{}", result["file"].as_str().expect("file")));
                     if let Some(difference) = documents_differ(&ours, &trees(&text)) {
                         return Err(format!("{version}: {difference}"));
