@@ -29,7 +29,9 @@ pub(super) struct Header {
 impl Header {
     pub(super) fn of(node: &Node) -> Self {
         let text = |key| node.get(key).and_then(Node::text).unwrap_or_default().to_owned();
-        Self { api_version: text("apiVersion"), kind: text("kind"), name: text("name") }
+        // A name of null is the word here, though nothing once it is decoded.
+        let name = node.get("name").and_then(Node::source).unwrap_or_default().to_owned();
+        Self { api_version: text("apiVersion"), kind: text("kind"), name }
     }
 
     /// `apiVersion/kind/name`, as errors show it.
@@ -136,7 +138,12 @@ impl Reader<'_> {
                 let Data::List(items) = &node.data else { return self.mismatch(node, "a list") };
                 let values = items.iter().map(|node| {
                     let mut inner = unknown::Below::default();
-                    let value = if node.is_null() { Some(zero(item)) } else { self.value(node, item, &mut inner) };
+                    // Go drops a null from a list, unless the elements are pointers.
+                    let value = if node.is_null() {
+                        keeps_null(item).then_some(Value::Null)
+                    } else {
+                        self.value(node, item, &mut inner)
+                    };
                     below.item(inner);
                     value
                 });
@@ -203,10 +210,7 @@ impl Reader<'_> {
     fn pem(&mut self, node: &Node, halves: &[&'static str], below: &mut unknown::Below) -> Option<Value> {
         let Data::Map(entries) = &node.data else { return self.mismatch(node, "a certificate and key") };
         for (key, node) in entries.iter().filter(|(key, _)| !halves.contains(&key.as_str())) {
-            // Talos decodes every such object through one type, so the other half is known, if useless.
-            if !matches!(key.as_str(), "crt" | "key") {
-                below.map().push((key.clone(), unknown::Tree::Leaf(node.clone())));
-            }
+            below.map().push((key.clone(), unknown::Tree::Leaf(node.clone())));
         }
         let half = |half: &&'static str| {
             let Some(node) = node.get(half).filter(|node| !node.is_null()) else { return Ok((*half, String::new())) };
@@ -236,7 +240,11 @@ impl Reader<'_> {
     }
 }
 
-/// A null among the elements of a list or the values of a map.
+fn keeps_null(item: &Type) -> bool {
+    matches!(item, Type::Pem(_) | Type::List(_) | Type::Map(_)) || matches!(item, Type::Struct(to) if to.nullable)
+}
+
+/// A null among the values of a map.
 fn zero(kind: &Type) -> Value {
     match kind {
         Type::Text(_) | Type::Duration | Type::Url | Type::Cel | Type::Bytes => Value::String(String::new()),

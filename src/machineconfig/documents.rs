@@ -96,7 +96,7 @@ impl Documents {
                     "recovered: expected a mapping node".to_owned()
                 }));
             };
-            if is_bare(entries) {
+            if patch && is_bare(entries) {
                 continue;
             }
             let header = Header::of(node);

@@ -28,8 +28,13 @@ fn fields(root: &Struct, body: &Map<String, Value>, tree: &mut Map<String, Value
 fn one(field: &Field, value: Option<&Value>) -> Option<Value> {
     let Some(value) = value else { return field.always.then(|| zero(field)) };
     let written = written(&field.kind, value);
-    let kept = field.always || field.pointer || !is_zero(&field.kind, value, &written);
-    kept.then_some(written)
+    let zero_by = |key| value.get(key).is_none_or(|value| *value == Value::Array(Vec::new()) || *value == "");
+    let is_zero = if field.zero_by.is_empty() || field.pointer {
+        is_zero(&field.kind, value, &written)
+    } else {
+        field.zero_by.split('+').all(zero_by)
+    };
+    (field.always || field.pointer || !is_zero).then_some(written)
 }
 
 pub(super) fn written(kind: &Type, value: &Value) -> Value {
@@ -44,8 +49,14 @@ pub(super) fn written(kind: &Type, value: &Value) -> Value {
             sorted(body.iter().map(|(key, value)| (key.clone(), written(item, value))).collect())
         }
         (Type::Args | Type::Free, value) => deep_sorted(value),
+        (Type::Text(Text::Enum(words)), Value::String(text)) if text.is_empty() => zero_word(words).into(),
+        (Type::Text(Text::Table), Value::String(text)) if text.is_empty() => "unspec".into(),
         (_, value) => value.clone(),
     }
+}
+
+fn zero_word(words: &str) -> &str {
+    words.split('|').next().unwrap_or_default().trim_start_matches('=')
 }
 
 /// Go writes the keys of maps sorted.
@@ -79,8 +90,8 @@ fn is_zero(kind: &Type, value: &Value, written: &Value) -> bool {
                 !field.pointer && is_zero(&field.kind, value, written.get(key).unwrap_or(&Value::Null))
             })
         }),
-        // Free-form objects are pointers in Go, or structs around a map: empty is not absent.
-        (Type::Free | Type::Pem(_), Value::Object(_)) => false,
+        // A certificate and key are a pointer in Go: empty is not absent.
+        (Type::Pem(_), Value::Object(_)) => false,
         (_, Value::Object(map)) => map.is_empty(),
     }
 }
@@ -100,8 +111,10 @@ fn zero(field: &Field) -> Value {
         Type::Map(_) | Type::Args | Type::Free => Value::Object(Map::new()),
         Type::Int | Type::Text(Text::Mode) => 0.into(),
         Type::Bool => false.into(),
-        Type::Pem(_) | Type::Url => Value::Null,
+        Type::Pem(_) => Value::Null,
         Type::Duration => "0s".into(),
-        Type::Text(_) | Type::Cel | Type::Bytes => Value::String(String::new()),
+        Type::Text(Text::Enum(words)) => zero_word(words).into(),
+        Type::Text(Text::Table) => "unspec".into(),
+        Type::Text(_) | Type::Cel | Type::Bytes | Type::Url => Value::String(String::new()),
     }
 }
