@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::volumes::cel_problem;
+use crate::machineconfig::cel::{self, Scope};
 use crate::machineconfig::validate::{Findings, at, list, net, number, text};
 
 /// Whether `kind` is one of these.
@@ -83,7 +83,7 @@ fn alias(name: &str, tree: &Value, found: &mut Findings) {
     match at(tree, &["selector", "match"]).and_then(Value::as_str).filter(|cel| !cel.is_empty()) {
         None => found.error("link selector is required"),
         Some(cel) => {
-            if let Some(why) = cel_problem(cel) {
+            if let Some(why) = cel::problem(cel, Scope::Link) {
                 found.error(format!("link selector is invalid: {why}"));
             }
         }

@@ -10,6 +10,7 @@ mod volumes;
 use serde_json::Value;
 
 use super::{Findings, list, text};
+use crate::machineconfig::cel::{self, Scope};
 use crate::machineconfig::documents::Document;
 use crate::machineconfig::go;
 use crate::machineconfig::minor::Minor;
@@ -183,7 +184,7 @@ fn install(tree: &Value, found: &mut Findings) {
         // Talos says "volume" here, though the field is the disk's.
         None => found.error("provisioning.volumeSelector.match is required"),
         Some(selector) => {
-            if let Some(why) = volumes::cel_problem(selector) {
+            if let Some(why) = cel::problem(selector, Scope::Disk) {
                 found.error(format!("provisioning.volumeSelector.match: {why}"));
             }
         }

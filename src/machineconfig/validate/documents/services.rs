@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::duration;
-use super::volumes::cel_problem;
+use crate::machineconfig::cel::{self, Scope};
 use crate::machineconfig::go::Url;
 use crate::machineconfig::pki;
 use crate::machineconfig::validate::{Findings, flag, list, text};
@@ -160,8 +160,13 @@ fn extension(name: &str, tree: &Value, found: &mut Findings) {
 }
 
 fn oom(tree: &Value, found: &mut Findings) {
-    for (key, what) in [("triggerExpression", "trigger"), ("cgroupRankingExpression", "cgroup scoring")] {
-        if let Some(why) = Some(text(tree, key)).filter(|cel| !cel.is_empty()).and_then(cel_problem) {
+    let expressions = [
+        ("triggerExpression", "trigger", Scope::OomTrigger),
+        ("cgroupRankingExpression", "cgroup scoring", Scope::OomRanking),
+    ];
+    for (key, what, scope) in expressions {
+        let expression = Some(text(tree, key)).filter(|expression| !expression.is_empty());
+        if let Some(why) = expression.and_then(|expression| cel::problem(expression, scope)) {
             found.error(format!("OOM {what} expression is invalid: {why}"));
         }
     }

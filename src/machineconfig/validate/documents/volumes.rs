@@ -1,8 +1,9 @@
-//! Volume documents, and how far CEL expressions are judged without a CEL engine.
+//! Volume documents.
 
 use serde_json::Value;
 
 use super::duration;
+use crate::machineconfig::cel::{self, Scope};
 use crate::machineconfig::go;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::validate::{Findings, at, flag, list, number, text};
@@ -23,7 +24,7 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: 
     match kind {
         "ExistingVolumeConfig" => match selector(tree, &["discovery", "volumeSelector", "match"]) {
             None => found.error("volume selector is required"),
-            Some(cel) => judge(cel, "volume selector", found),
+            Some(cel) => judge(cel, "volume selector", Scope::Volume, found),
         },
         "ExternalVolumeConfig" => external(tree, found),
         "UserVolumeConfig" => user(tree, found),
@@ -159,7 +160,7 @@ fn scrub(tree: &Value, found: &mut Findings) {
 
 fn provisioning(tree: &Value, required: bool, sized: bool, found: &mut Findings) {
     match selector(tree, &["provisioning", "diskSelector", "match"]) {
-        Some(cel) => judge(cel, "disk selector", found),
+        Some(cel) => judge(cel, "disk selector", Scope::Disk, found),
         None => found.check(!required, "disk selector is required"),
     }
     let size = |key| at(tree, &["provisioning", key]).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -204,42 +205,8 @@ fn encryption(tree: &Value, found: &mut Findings) {
     }
 }
 
-fn judge(cel: &str, what: &str, found: &mut Findings) {
-    if let Some(why) = cel_problem(cel) {
+fn judge(selector: &str, what: &str, scope: Scope, found: &mut Findings) {
+    if let Some(why) = cel::problem(selector, scope) {
         found.error(format!("{what} is invalid: {why}"));
     }
-}
-
-/// What is obviously wrong with a CEL expression: quotes and brackets that do not close, an operator at the end.
-/// Names and types are for the machine to judge.
-pub(super) fn cel_problem(cel: &str) -> Option<String> {
-    let mut open = Vec::new();
-    let mut quote = None;
-    let mut symbols = cel.char_indices();
-    while let Some((at, symbol)) = symbols.next() {
-        match (quote, symbol) {
-            (Some(_), '\\') => {
-                symbols.next();
-            }
-            (Some(mark), _) if mark == symbol => quote = None,
-            (None, '"' | '\'') => quote = Some(symbol),
-            (None, '(' | '[' | '{') => open.push(symbol),
-            (None, ')' | ']' | '}') => {
-                let pair = match symbol {
-                    ')' => '(',
-                    ']' => '[',
-                    _ => '{',
-                };
-                if open.pop() != Some(pair) {
-                    return Some(format!("syntax error: unexpected {symbol:?} at column {}", at + 1));
-                }
-            }
-            _ => {}
-        }
-    }
-    let cut_off = cel.trim_end().ends_with(['=', '<', '>', '&', '|', '+', '-', '*', '/', '%', '!', '.', ',', '?', ':']);
-    if quote.is_some() || !open.is_empty() || cut_off {
-        return Some("syntax error: the expression ends too early".to_owned());
-    }
-    None
 }
