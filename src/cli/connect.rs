@@ -219,7 +219,10 @@ pub(super) fn patches(profile: &Profile) -> Result<PatchesByMachine, Failure> {
     for machine in &profile.machines {
         let loaded: Result<Vec<Patch>, _> = profile
             .patches_for(machine)
-            .map(|patch| Patch::load(&patch.text, PatchSource::File(patch.origin.clone()), &minor))
+            .map(|patch| {
+                let loaded = Patch::load(&patch.text, PatchSource::File(patch.origin.clone()), &minor);
+                loaded.and_then(|loaded| loaded.heard(&patch.text))
+            })
             .collect();
         all.insert(machine.name.clone(), loaded.map_err(|error| Failure::of(Code::Usage, &error))?);
     }

@@ -171,9 +171,16 @@ impl Reader<'_> {
                     self.mismatch(node, "a mapping")
                 }
             }
-            Type::Text(_) | Type::Int | Type::Bool | Type::Duration | Type::Url | Type::Cel | Type::Bytes => {
+            Type::Text(_)
+            | Type::Int
+            | Type::Uint(_)
+            | Type::Bool
+            | Type::Duration
+            | Type::Url
+            | Type::Cel
+            | Type::Bytes => {
                 let Data::Scalar { text, plain } = &node.data else { return self.mismatch(node, "a scalar") };
-                match scalar::read(text, *plain, kind) {
+                match scalar::read(text, *plain, kind, self.minor) {
                     Ok(value) => Some(value),
                     Err(why) => {
                         self.problems.push(format!("line {}: {why}", node.line));
@@ -248,7 +255,7 @@ fn keeps_null(item: &Type) -> bool {
 fn zero(kind: &Type) -> Value {
     match kind {
         Type::Text(_) | Type::Duration | Type::Url | Type::Cel | Type::Bytes => Value::String(String::new()),
-        Type::Int => 0.into(),
+        Type::Int | Type::Uint(_) => 0.into(),
         Type::Bool => false.into(),
         _ => Value::Null,
     }

@@ -109,7 +109,7 @@ fn zero(field: &Field) -> Value {
         }
         Type::List(_) => Value::Array(Vec::new()),
         Type::Map(_) | Type::Args | Type::Free => Value::Object(Map::new()),
-        Type::Int | Type::Text(Text::Mode) => 0.into(),
+        Type::Int | Type::Uint(_) | Type::Text(Text::Mode) => 0.into(),
         Type::Bool => false.into(),
         Type::Pem(_) => Value::Null,
         Type::Duration => "0s".into(),

@@ -5,23 +5,36 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::machineconfig::go;
+use crate::machineconfig::minor::Minor;
 use crate::machineconfig::schema::{Text, Type};
 use crate::machineconfig::yaml;
 
 /// Reads one scalar that is not null; the error says what was expected, without a position.
-pub(super) fn read(text: &str, plain: bool, kind: &Type) -> Result<Value, String> {
+pub(super) fn read(text: &str, plain: bool, kind: &Type, minor: &Minor) -> Result<Value, String> {
     let wrong = |what: &str| Err(format!("cannot construct `{text}` into {what}"));
     match kind {
-        Type::Int => match yaml::integer(text).or_else(|| truncated(text)).filter(|_| plain) {
-            Some(number) => Ok(Value::Number(number)),
-            None => wrong("an integer"),
-        },
+        Type::Int => {
+            match yaml::integer(text).or_else(|| whole(text, minor.integers_cut_fractions)).filter(|_| plain) {
+                Some(number) => Ok(Value::Number(number)),
+                None => wrong("an integer"),
+            }
+        }
+        Type::Uint(bits) => {
+            let number = yaml::integer(text).or_else(|| whole(text, minor.integers_cut_fractions));
+            let fits = |number: &serde_json::Number| number.as_u64().is_some_and(|value| value >> (bits - 1) <= 1);
+            match number.filter(|number| plain && fits(number)) {
+                Some(number) => Ok(Value::Number(number)),
+                None => wrong("an integer that is not negative and not too large"),
+            }
+        }
         Type::Bool => match yaml::boolean(text, plain) {
             Some(flag) => Ok(Value::Bool(flag)),
             None => wrong("a boolean"),
         },
-        // A plain number has no unit, and Go takes none, not even 0.
-        Type::Duration => match go::duration(text).filter(|_| !plain || yaml::integer(text).is_none()) {
+        // A plain number has no unit.
+        Type::Duration => match go::duration(text).filter(|nanoseconds| {
+            !plain || yaml::integer(text).is_none() || (*nanoseconds == 0 && minor.durations_take_zero)
+        }) {
             Some(nanoseconds) => Ok(Value::String(go::show_duration(nanoseconds))),
             None => wrong("a duration such as 90s or 1h30m"),
         },
@@ -35,9 +48,10 @@ pub(super) fn read(text: &str, plain: bool, kind: &Type) -> Result<Value, String
     }
 }
 
-/// Go reads a float into an integer, and cuts what is behind the point.
-fn truncated(text: &str) -> Option<serde_json::Number> {
+/// Go reads a float into an integer, with or without cutting off what is behind the point.
+fn whole(text: &str, cuts: bool) -> Option<serde_json::Number> {
     let float = text.parse::<f64>().ok().filter(|float| float.abs() < 9.0e15)?;
+    let float = Some(float.trunc()).filter(|whole| cuts || (float - whole).abs() == 0.0)?;
     let number = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     #[expect(clippy::cast_possible_truncation, reason = "truncating is the point, and the bound above fits")]
     number.then_some((float as i64).into())

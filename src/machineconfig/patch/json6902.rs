@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::machineconfig::minor::Minor;
 use crate::machineconfig::yaml;
 
 /// One operation, kept loosely: what is wrong with it is told when it is applied, as Talos does.
@@ -14,15 +15,16 @@ pub(in crate::machineconfig) struct Operation {
     value: Value,
 }
 
-/// Reads a JSON list of operations, or a YAML one. An empty text is an empty list.
-pub(in crate::machineconfig) fn parse(text: &str) -> Result<Vec<Operation>, String> {
+/// Reads a JSON list of operations, or a YAML one. An empty text is an empty list; where empty documents fail as
+/// strategic patches, one at the front makes the whole text an empty list.
+pub(in crate::machineconfig) fn parse(text: &str, minor: &Minor) -> Result<Vec<Operation>, String> {
     let json: Result<Vec<Map<String, Value>>, _> = serde_json::from_str(text);
     let list = match json {
         Ok(list) => list,
         Err(error) => {
             let nodes = yaml::documents(text).map_err(|_| error.to_string())?;
             let tree = nodes.first().map_or(Value::Null, yaml::Node::to_value);
-            if tree.is_null() && nodes.len() <= 1 {
+            if tree.is_null() && (nodes.len() <= 1 || minor.null_documents_fail) {
                 return Ok(Vec::new());
             }
             serde_json::from_value(tree).map_err(|_| error.to_string())?
@@ -73,6 +75,9 @@ impl Operation {
                 add(tree, op, path, value)
             }
             _ => {
+                if !path.is_empty() && parent(tree, path).is_none() {
+                    return Err(format!("test operation does not apply: is missing path: {path}: missing value"));
+                }
                 let found = get(tree, path).unwrap_or(&Value::Null);
                 if *found == self.value { Ok(()) } else { Err(format!("testing value {path} failed: test failed")) }
             }

@@ -93,7 +93,7 @@ impl Patch {
             Ok(items) => return Ok(Self { source, body: Body::Strategic(items) }),
             Err(error) => error,
         };
-        let operations = match json6902::parse(text) {
+        let operations = match json6902::parse(text, minor) {
             Ok(operations) => operations,
             Err(json) if text.trim_start().starts_with('[') => return Err(fail(json)),
             Err(_) => return Err(fail(strategic.to_string())),
@@ -137,6 +137,18 @@ impl Patch {
         json6902::strategic(operations).map(|tree| yaml::emit(&tree))
     }
 
+    /// Refuses what the machine would pass over without a word: Talos 1.11 takes a text that begins with an empty
+    /// document for an empty list of operations, whatever comes after.
+    pub fn heard(self, text: &str) -> Result<Self, PatchError> {
+        let says =
+            |line: &str| !matches!(line.trim(), "" | "---" | "null" | "~" | "[]") && !line.trim().starts_with('#');
+        if matches!(&self.body, Body::Json(operations) if operations.is_empty()) && text.lines().any(says) {
+            let text = "Talos would ignore all of this, because its first document is empty: remove the leading `---`";
+            return Err(PatchError { patch: self.source, text: text.to_owned() });
+        }
+        Ok(self)
+    }
+
     /// Whether this is a list of RFC 6902 operations, which no configuration of several documents takes.
     pub fn is_json6902(&self) -> bool {
         matches!(self.body, Body::Json(_))
@@ -150,7 +162,7 @@ fn strategic(text: &str, minor: &Minor) -> Result<Vec<Item>, DecodeError> {
     // Selectors and the documents left over are decoded apart, so remember which selectors come before which.
     let mut order = Vec::new();
     for node in nodes {
-        if node.is_null() {
+        if node.is_null() && !minor.null_documents_fail {
             continue;
         }
         let (selectors, left) = delete::extract(node, minor)?;
@@ -218,7 +230,7 @@ fn merged(mut documents: Documents, items: &[Item], minor: &Minor) -> Result<Sta
         match item {
             Item::Delete(selector) => selector.apply(&mut documents, minor)?,
             Item::Merge(right) => match documents.list.iter_mut().find(|left| left.same_as(right)) {
-                Some(left) => merge::documents(&left.schema().root, &mut left.body, &right.body, minor)
+                Some(left) => merge::documents(left.schema(), &mut left.body, &right.body, minor)
                     .map_err(|error| error.to_string())?,
                 None => documents.list.push(right.clone()),
             },

@@ -5,7 +5,7 @@
 //! omission. Typed Rust structs would hide that, and JSON schemas lack every deprecated field.
 //!
 //! A block is `Kind since`, then indented `path: name:type, …` lines (`.` is the document itself). Type codes:
-//! `s` text, `i` integer, `b` boolean, `dur`, `url`, `pem{…}` base64 of PEM, `b64`, `args`, `cel`, `bytes`, `obj`,
+//! `s` text, `i` integer, `u8` … `u64` unsigned ones, `b` boolean, `dur`, `url`, `pem{…}` base64 of PEM, `b64`, `args`, `cel`, `bytes`, `obj`,
 //! `U` free-form, `[x]` list, `{x}` map; `enum` (with its words where they are known: `enum|a|b`, zero first), `table`, `addr`, `prefix`, `addrport`, `mac`, `port`, `mode`, `size`,
 //! `sizematch` are texts that have to parse. Suffixes: `?` Go pointer, `*` always written, `(R)` merging replaces,
 //! `(K:key)` elements merge by that key, `(K=key)` elements are replaced by that key, `(Z:a+b)` zero when these fields
@@ -20,6 +20,8 @@ use std::sync::LazyLock;
 pub(super) enum Type {
     Text(Text),
     Int,
+    /// An integer of so many bits that is never negative.
+    Uint(u32),
     Bool,
     Duration,
     Url,

@@ -87,6 +87,10 @@ fn kind(code: &'static str, path: &str, lines: &[Line]) -> Type {
     match code.trim_end_matches('!') {
         "s" => Type::Text(Text::Any),
         "i" => Type::Int,
+        "u8" => Type::Uint(8),
+        "u16" => Type::Uint(16),
+        "u32" => Type::Uint(32),
+        "u64" => Type::Uint(64),
         "b" => Type::Bool,
         "dur" => Type::Duration,
         "url" => Type::Url,

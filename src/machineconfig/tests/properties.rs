@@ -160,8 +160,8 @@ proptest! {
         let before = Documents::parse_for(&base, &Minor::NEWEST).expect("recorded");
         let mut after = before.clone();
         for document in &mut after.list {
-            let root = &document.schema().root;
-            merge::documents(root, &mut document.body, &Map::new(), &minor).map_err(|error| {
+            let kind = document.schema();
+            merge::documents(kind, &mut document.body, &Map::new(), &minor).map_err(|error| {
                 TestCaseError::fail(error.to_string())
             })?;
         }

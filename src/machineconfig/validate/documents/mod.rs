@@ -30,6 +30,10 @@ pub(super) fn check(document: &Document, minor: &Minor, found: &mut Findings) {
         "NetworkRuleConfig" => rule(name, &tree, found),
         "UnattendedInstallConfig" => install(&tree, found),
         "DiscoveryIdentityConfig" => identity(&tree, found),
+        "DiscoveryServiceConfig" => {
+            found.check(!name.is_empty(), "name is required");
+            found.check(!text(&tree, "endpoint").is_empty(), "endpoint is required");
+        }
         "KubeSpanConfig" => {
             let mtu = tree.get("mtu").and_then(Value::as_i64);
             found.check(mtu.is_none_or(|mtu| mtu >= 1280), "kubespan link MTU must be at least 1280");
@@ -194,9 +198,12 @@ fn install(tree: &Value, found: &mut Findings) {
 fn identity(tree: &Value, found: &mut Findings) {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
-    found.check(!text(tree, "clusterID").is_empty(), "clusterID is required");
+    if text(tree, "clusterID").is_empty() {
+        return found.error("clusterID is required");
+    }
+    // Talos quotes the secret in what it says of it. This does not.
     match text(tree, "clusterSecret") {
-        "" => {}
+        "" => found.error("clusterSecret is required"),
         secret => match STANDARD.decode(secret) {
             Ok(bytes) if bytes.len() == 32 => {}
             Ok(bytes) => found.error(format!("invalid clusterSecret: expected 32 bytes, got {}", bytes.len())),
