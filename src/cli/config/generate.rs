@@ -163,7 +163,8 @@ impl Args {
             (Role::Worker, load(&self.config_patch_worker)?, "error patching worker config: "),
         ];
         let patched = |documents: &Documents, patches: &[Patch], wrap: &str| {
-            apply(documents, patches, &minor).map_err(|error| wrong_patch(&error, Some(patches), wrap))
+            apply(documents, patches, &minor)
+                .map_err(|error| wrong_patch(&error, Some((patches, documents, &minor)), wrap))
         };
         let mut made = Vec::new();
         for (role, own, wrap) in roles {

@@ -53,6 +53,11 @@ pub(super) fn apply(mut tree: Value, operations: &[Operation]) -> Result<Value, 
 }
 
 impl Operation {
+    /// `replace /machine/certSANs/0`, for messages.
+    pub(super) fn shown(&self) -> String {
+        format!("{} {}", self.op, self.path.as_deref().unwrap_or_default())
+    }
+
     fn apply(&self, tree: &mut Value) -> Result<(), String> {
         let op = self.op.as_str();
         if !matches!(op, "add" | "remove" | "replace" | "move" | "copy" | "test") {
@@ -192,6 +197,14 @@ fn replace(tree: &mut Value, path: &str, value: Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a whole list or object takes the place of another, which merging does not do, or not always.
+pub(in crate::machineconfig) fn replaces(operations: &[Operation]) -> bool {
+    operations.iter().any(|operation| {
+        let whole = operation.value.is_array() || operation.value.is_object();
+        whole && operation.path.as_deref().is_some_and(|path| !path.ends_with("/-"))
+    })
 }
 
 /// The operations as one strategic patch. Adding to the end of a list is what merging does anyway; other places in a

@@ -6,6 +6,7 @@
 //! between versions, the machine's [`Minor`] decides.
 
 mod delete;
+mod form;
 pub(super) mod json6902;
 
 use std::fmt;
@@ -130,11 +131,13 @@ impl Patch {
         &self.source
     }
 
-    /// For a JSON patch the strategic one with the same effect, as YAML to show; `None` where there is none: moves,
-    /// tests, and anything inside a list.
-    pub fn strategic_form(&self) -> Option<String> {
+    /// For a JSON patch a strategic one of the same fields, as YAML to show where no configuration is at hand; `None`
+    /// where there is none: moves, tests, and anything inside a list. Where the second is set, a list or an object that
+    /// the JSON patch puts in the place of another merges instead: see [`Self::strategic_form`].
+    pub fn strategic_sketch(&self) -> Option<(String, bool)> {
         let Body::Json(operations) = &self.body else { return None };
-        json6902::strategic(operations).map(|tree| yaml::emit(&tree))
+        let tree = json6902::strategic(operations)?;
+        Some((yaml::emit(&tree), json6902::replaces(operations)))
     }
 
     /// Refuses what the machine would pass over without a word: Talos 1.11 takes a text that begins with an empty

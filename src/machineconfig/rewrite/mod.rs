@@ -49,6 +49,11 @@ pub fn rewrite(text: &str, target: Target<'_>) -> Result<Option<Rewritten>, Synt
             return Ok(Some(Rewritten { notes: vec![note.to_owned()], ..Rewritten::default() }));
         };
         draft.changed = true;
+        if json6902::parse(text, &Minor::NEWEST).is_ok_and(|operations| json6902::replaces(&operations)) {
+            let note = "The lists and objects of the JSON patch took the place of what was there; in the new form they \
+                        merge into it, and most lists grow.";
+            draft.notes.push(note.to_owned());
+        }
         vec![tree]
     } else {
         trees

@@ -138,7 +138,8 @@ proptest! {
             documents.to_yaml();
         }
         if let Ok(patch) = Patch::load(&text, PatchSource::Inline("a property".to_owned()), &minor) {
-            patch.strategic_form();
+            patch.strategic_sketch();
+            patch.strategic_form(&base, &minor);
             if let Ok(patched) = apply(&base, &[patch], &minor) {
                 validate(&patched, Mode::Container, false, &minor);
                 View::of(&patched);
@@ -219,7 +220,8 @@ fn json_patches_show_their_strategic_form() {
     let load = |text: &str| Patch::load(text, PatchSource::File("p.json".to_owned()), &minor).expect("loads");
     let patch = load(text);
     assert!(patch.is_json6902());
-    let form = patch.strategic_form().expect("there is one");
+    let (form, merges) = patch.strategic_sketch().expect("there is one");
+    assert!(merges, "the list merges, unless its field replaces");
     let expected = json!({
         "cluster": { "network": { "podSubnets": ["10.42.0.0/16"] } },
         "machine": { "certSANs": ["a"], "time": { "$patch": "delete" } },
@@ -232,5 +234,5 @@ fn json_patches_show_their_strategic_form() {
         error.to_string(),
         "patch p.json: JSON6902 patches are not supported for multi-document machine configuration"
     );
-    assert!(load(r#"[{"op":"replace","path":"/machine/certSANs/0","value":"x"}]"#).strategic_form().is_none());
+    assert!(load(r#"[{"op":"replace","path":"/machine/certSANs/0","value":"x"}]"#).strategic_sketch().is_none());
 }
