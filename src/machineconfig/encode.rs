@@ -70,8 +70,16 @@ fn deep_sorted(value: &Value) -> Value {
     match value {
         Value::Object(map) => sorted(map.iter().map(|(key, value)| (key.clone(), deep_sorted(value))).collect()),
         Value::Array(items) => items.iter().map(deep_sorted).collect(),
+        Value::Number(number) => whole(number),
         value => value.clone(),
     }
+}
+
+/// Go writes a float without a fraction as if it were an integer, and reads one back.
+fn whole(number: &serde_json::Number) -> Value {
+    let float = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < 9.0e15);
+    #[expect(clippy::cast_possible_truncation, reason = "it has no fraction, and the bound above fits")]
+    float.map_or_else(|| Value::Number(number.clone()), |float| Value::from(float as i64))
 }
 
 fn is_zero(kind: &Type, value: &Value, written: &Value) -> bool {

@@ -71,19 +71,30 @@ impl Operation {
             "replace" => replace(tree, path, self.value.clone()),
             "move" => {
                 let from = self.from.as_deref().ok_or_else(|| missing("from"))?;
-                let value = remove(tree, op, from)?;
-                add(tree, op, path, value)
+                let source = |key: &str, why| format!("error in move for path: '{key}': {why}");
+                let (container, key) = parent(tree, from).ok_or_else(|| no_place(op, "from", from))?;
+                fetch(container, &key).map_err(|why| source(&key, why))?;
+                let value = take(container, &key).map_err(|why| source(&key, why))?;
+                let (container, key) = parent(tree, path).ok_or_else(|| no_place(op, "destination", path))?;
+                put(container, key, value).map_err(|why| source(path, why))
             }
             "copy" => {
                 let from = self.from.as_deref().ok_or_else(|| missing("from"))?;
-                let value = get(tree, from).ok_or_else(|| no_path(op, &format!("from path: \"{from}\"")))?.clone();
-                add(tree, op, path, value)
+                let (container, key) = parent(tree, from).ok_or_else(|| no_place(op, "from", from))?;
+                let value = fetch(container, &key).map_err(|why| format!("error in copy for from: '{from}': {why}"))?;
+                let value = value.cloned().unwrap_or_default();
+                let (container, key) = parent(tree, path).ok_or_else(|| no_place(op, "destination", path))?;
+                put(container, key, value).map_err(|why| format!("error while adding value during copy: {why}"))
             }
             _ => {
-                if !path.is_empty() && parent(tree, path).is_none() {
-                    return Err(format!("test operation does not apply: is missing path: {path}: missing value"));
-                }
-                let found = get(tree, path).unwrap_or(&Value::Null);
+                let found = if path.is_empty() {
+                    Some(&*tree)
+                } else {
+                    let absent = || format!("test operation does not apply: is missing path: {path}: missing value");
+                    let (container, key) = parent(tree, path).ok_or_else(absent)?;
+                    fetch(container, &key).map_err(|why| format!("error in test for path: '{path}': {why}"))?
+                };
+                let found = found.unwrap_or(&Value::Null);
                 if *found == self.value { Ok(()) } else { Err(format!("testing value {path} failed: test failed")) }
             }
         }
@@ -119,12 +130,27 @@ fn child_mut<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     }
 }
 
-fn get<'a>(tree: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('/').skip(1).try_fold(tree, |value, part| match value {
-        Value::Object(map) => map.get(&unescape(part)),
-        Value::Array(list) => list.get(index(part, list.len())?),
-        _ => None,
-    })
+/// The value under a key; `None` where an object has none. A list has to have it.
+fn fetch<'a>(container: &'a Value, key: &str) -> Result<Option<&'a Value>, String> {
+    match container {
+        Value::Array(list) => {
+            let at = index(key, list.len()).ok_or_else(|| bad_index(key))?;
+            Ok(list.get(at))
+        }
+        container => Ok(container.get(key)),
+    }
+}
+
+fn bad_index(key: &str) -> String {
+    if key.parse::<i64>().is_ok() {
+        format!("Unable to access invalid index: {key}: invalid index referenced")
+    } else {
+        format!("strconv.Atoi: parsing {key:?}: invalid syntax")
+    }
+}
+
+fn no_place(op: &str, which: &str, path: &str) -> String {
+    format!("{op} operation does not apply: doc is missing {which} path: {path}: missing value")
 }
 
 /// An index into `length` elements; -1 is the last one.
@@ -140,8 +166,11 @@ fn add(tree: &mut Value, op: &str, path: &str, value: Value) -> Result<(), Strin
         *tree = value;
         return Ok(());
     }
-    let absent = || no_path(op, &format!("path: \"{path}\""));
-    let (container, key) = parent(tree, path).ok_or_else(absent)?;
+    let (container, key) = parent(tree, path).ok_or_else(|| no_path(op, &format!("path: \"{path}\"")))?;
+    put(container, key, value).map_err(|why| format!("error in {op} for path: '{path}': {why}"))
+}
+
+fn put(container: &mut Value, key: String, value: Value) -> Result<(), String> {
     match container {
         Value::Object(map) => {
             map.insert(key, value);
@@ -149,35 +178,32 @@ fn add(tree: &mut Value, op: &str, path: &str, value: Value) -> Result<(), Strin
         Value::Array(list) if key == "-" => list.push(value),
         Value::Array(list) => {
             // One past the end is allowed when adding; from the back, one before the first.
-            let at = index(&key, list.len() + 1);
-            let at = at.ok_or_else(|| {
-                format!(
-                    "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
-                )
+            let at = index(&key, list.len() + 1).ok_or_else(|| match bad_index(&key) {
+                why if why.starts_with("strconv") => format!("value was not a proper array index: '{key}': {why}"),
+                why => why,
             })?;
             list.insert(at, value);
         }
-        _ => return Err(absent()),
+        _ => return Err(bad_index(&key)),
     }
     Ok(())
 }
 
 fn remove(tree: &mut Value, op: &str, path: &str) -> Result<Value, String> {
-    let which = if op == "move" { "from path" } else { "path" };
-    let (container, key) = parent(tree, path).ok_or_else(|| no_path(op, &format!("{which}: \"{path}\"")))?;
+    let (container, key) = parent(tree, path).ok_or_else(|| no_path(op, &format!("path: \"{path}\"")))?;
+    take(container, &key).map_err(|why| format!("error in {op} for path: '{path}': {why}"))
+}
+
+fn take(container: &mut Value, key: &str) -> Result<Value, String> {
     match container {
-        Value::Object(map) => map.shift_remove(&key).ok_or_else(|| {
-            format!("error in {op} for path: '{path}': Unable to remove nonexistent key: {key}: missing value")
-        }),
+        Value::Object(map) => {
+            map.shift_remove(key).ok_or_else(|| format!("Unable to remove nonexistent key: {key}: missing value"))
+        }
         Value::Array(list) => {
-            let at = index(&key, list.len()).ok_or_else(|| {
-                format!(
-                    "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
-                )
-            })?;
+            let at = index(key, list.len()).ok_or_else(|| bad_index(key))?;
             Ok(list.remove(at))
         }
-        _ => Err(no_path(op, &format!("{which}: \"{path}\""))),
+        _ => Err(bad_index(key)),
     }
 }
 

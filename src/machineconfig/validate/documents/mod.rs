@@ -74,7 +74,7 @@ fn time_sync(tree: &Value, found: &mut Findings) {
         tree.get("ntp").is_none() || tree.get("ptp").is_none(),
         "only one of ntp or ptp configuration can be specified",
     );
-    for ntp in tree.get("ntp").filter(|ntp| super::flag(ntp, "useNTS") == Some(true)) {
+    if let Some(ntp) = tree.get("ntp").filter(|ntp| super::flag(ntp, "useNTS") == Some(true)) {
         for server in super::texts(ntp, "servers").filter(|server| super::net::is_ip(server)) {
             found.error(format!("NTS requires hostnames, not IP addresses: {server:?}"));
         }
