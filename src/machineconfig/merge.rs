@@ -214,9 +214,9 @@ impl Merger<'_> {
     fn go_path(&self) -> String {
         let path = self.path.join(".");
         let mut text = names::chain(self.kind, &path);
-        text.push_str(&format!("merge field {}.Unstructured.Object: ", self.minor.free_form_package));
+        text = text + "merge field " + self.minor.free_form_package + ".Unstructured.Object: ";
         for key in self.keys.iter().take(self.keys.len().saturating_sub(1)) {
-            text.push_str(&format!("merge map key map[string]interface {{}}[{key}]: "));
+            text = text + "merge map key map[string]interface {}[" + key + "]: ";
         }
         text
     }

@@ -132,7 +132,7 @@ fn instead(config: &ConfigSpec, error: &RenderError, patches: &[Patch]) -> Strin
         RenderError::Patch { source, .. } => {
             let json = patches.iter().find(|patch| *patch.source() == source.patch && patch.is_json6902());
             let Some((form, merges)) = json.and_then(Patch::strategic_sketch) else { return String::new() };
-            let caution = if merges { " (lists and objects merge into what is there)" } else { "" };
+            let caution = if merges { " (lists and objects may merge into what is there)" } else { "" };
             format!("the strategic patch of the same fields{caution}:\n{}", indented(&in_contract(config, form)))
         }
         RenderError::Invalid { .. } => format!(

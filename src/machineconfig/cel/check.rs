@@ -234,25 +234,22 @@ fn output(function: &str, method: bool, types: &[Type]) -> Option<Type> {
             let ok = a.fits(b) && (one_of(a, &["int", "uint"]) || floats || texts || spans);
             ok.then(|| if *a == Dyn { b.clone() } else { a.clone() })
         }
-        ("@in", [item, Of("list", of) | Of("map", of)]) => item.fits(&of[0]).then_some(BOOL),
-        ("@in", [_, Dyn]) => Some(BOOL),
+        ("@in", [item, Of("list" | "map", of)]) => item.fits(&of[0]).then_some(BOOL),
+        ("@in", [_, Dyn]) | ("hasValue", [Of("optional_type", _)]) => Some(BOOL),
         ("!_", [a]) => BOOL.fits(a).then_some(BOOL),
         ("-_", [a]) => (one_of(a, &["int", "double"]) || *a == DURATION).then(|| a.clone()),
         ("_[_]", [Of("list", of), index]) => INT.fits(index).then(|| of[0].clone()),
         ("_[_]", [Of("map", of), key]) => of[0].fits(key).then(|| of[1].clone()),
-        ("_[_]", [Dyn, _]) => Some(Dyn),
         ("_?_:_", [condition, yes, no]) => {
             (BOOL.fits(condition) && yes.fits(no)).then(|| if *yes == Dyn { no.clone() } else { yes.clone() })
         }
-        ("startsWith" | "endsWith" | "contains", _) => all(&[&STRING, &STRING]).then_some(BOOL),
-        ("matches" | "glob", _) => all(&[&STRING, &STRING]).then_some(BOOL),
+        ("startsWith" | "endsWith" | "contains" | "matches" | "glob", _) => all(&[&STRING, &STRING]).then_some(BOOL),
         ("mac", _) => all(&[&BYTES]).then_some(STRING),
         ("size", [a]) => (one_of(a, &["string", "bytes"]) || matches!(a, Of("list" | "map", _))).then_some(INT),
-        ("dyn", [_]) => Some(Dyn),
+        ("dyn", [_]) | ("_[_]", [Dyn, _]) => Some(Dyn),
         ("type", [a]) => Some(Of("type", vec![a.clone()])),
         ("orValue", [Of("optional_type", of), other]) => of[0].fits(other).then(|| of[0].clone()),
         ("value", [Of("optional_type", of)]) => Some(of[0].clone()),
-        ("hasValue", [Of("optional_type", _)]) => Some(BOOL),
         ("multiply_qos_vectors", _) => {
             let vector = Of("map", vec![Dyn, Basic("double")]);
             all(&[&vector, &vector]).then_some(Basic("double"))

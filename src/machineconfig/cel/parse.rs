@@ -250,12 +250,11 @@ impl Parser {
         };
         if folds {
             let first = arguments.remove(0);
-            let name = match first.node {
-                Node::Name(name) => name,
-                _ => {
-                    self.fault(first.at, "argument must be a simple name");
-                    String::new()
-                }
+            let name = if let Node::Name(name) = first.node {
+                name
+            } else {
+                self.fault(first.at, "argument must be a simple name");
+                String::new()
             };
             return Tree { at, node: Node::Fold { how: function, of: Box::new(of), name, body: arguments } };
         }
@@ -328,12 +327,11 @@ impl Parser {
             }
             let argument = arguments.remove(0);
             let argument_at = argument.at;
-            return Some(match argument.node {
-                Node::Select { of, field } => Tree { at: open.at, node: Node::Has { of, field } },
-                _ => {
-                    self.fault(argument_at, "invalid argument to has() macro");
-                    Tree { at: open.at, node: Node::Literal("bool") }
-                }
+            return Some(if let Node::Select { of, field } = argument.node {
+                Tree { at: open.at, node: Node::Has { of, field } }
+            } else {
+                self.fault(argument_at, "invalid argument to has() macro");
+                Tree { at: open.at, node: Node::Literal("bool") }
             });
         }
         if RESERVED.contains(&text.as_str()) {

@@ -40,10 +40,7 @@ pub(super) fn read(text: &str, plain: bool, kind: &Type, minor: &Minor) -> Resul
         },
         Type::Url => go::url(text).map(Value::String),
         Type::Text(kind) => of_kind(text, *kind),
-        Type::Bytes => match is_size(text) {
-            true => Ok(Value::String(text.to_owned())),
-            false => wrong("a size such as 10GiB"),
-        },
+        Type::Bytes if !is_size(text) => wrong("a size such as 10GiB"),
         _ => Ok(Value::String(text.to_owned())),
     }
 }
@@ -63,7 +60,6 @@ fn is_size(text: &str) -> bool {
 
 fn of_kind(text: &str, kind: Text) -> Result<Value, String> {
     let ok = match kind {
-        Text::Any => true,
         Text::Size => match text.split_once('%') {
             Some((percent, "")) => {
                 let percent = percent.strip_prefix('-').unwrap_or(percent);
@@ -72,7 +68,7 @@ fn of_kind(text: &str, kind: Text) -> Result<Value, String> {
             Some(_) => false,
             None => is_size(text),
         },
-        Text::Enum("") => true,
+        Text::Any | Text::Enum("") => true,
         Text::Enum(words) => {
             let word = words.split('|').find(|word| word.eq_ignore_ascii_case(text) && !word.starts_with('='));
             return match word {

@@ -104,5 +104,5 @@ pub(super) fn chain(kind: &str, path: &str) -> String {
         "RoutingRuleConfig" => "network",
         _ => "k8s",
     };
-    steps.split(' ').map(|step| format!("merge field {package}.{step}: ")).collect()
+    steps.split(' ').fold(String::new(), |text, step| text + "merge field " + package + "." + step + ": ")
 }
