@@ -226,8 +226,13 @@ pub(super) fn patches(profile: &Profile) -> Result<PatchesByMachine, Failure> {
     let minor = Minor::parse(&profile.talos.version).map_err(|error| Failure::of(Code::Usage, &error))?;
     let mut all = BTreeMap::new();
     for machine in &profile.machines {
-        let loaded: Result<Vec<Patch>, _> =
-            profile.patches_for(machine).map(|patch| Patch::load(&patch.text, source(patch), &minor)).collect();
+        let loaded: Result<Vec<Patch>, _> = profile
+            .patches_for(machine)
+            .map(|patch| {
+                let loaded = Patch::load(&patch.text, source(patch), &minor);
+                loaded.and_then(|loaded| loaded.heard(&patch.text))
+            })
+            .collect();
         all.insert(machine.name.clone(), loaded.map_err(|error| Failure::of(Code::Usage, &error))?);
     }
     Ok(all)

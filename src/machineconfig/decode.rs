@@ -30,7 +30,9 @@ pub(super) struct Header {
 impl Header {
     pub(super) fn of(node: &Node) -> Self {
         let text = |key| node.get(key).and_then(Node::text).unwrap_or_default().to_owned();
-        Self { api_version: text("apiVersion"), kind: text("kind"), name: text("name") }
+        // A name of null is the word here, though nothing once it is decoded.
+        let name = node.get("name").and_then(Node::source).unwrap_or_default().to_owned();
+        Self { api_version: text("apiVersion"), kind: text("kind"), name }
     }
 
     /// `apiVersion/kind/name`, as errors show it.
@@ -165,7 +167,12 @@ impl Reader<'_> {
                 let Data::List(items) = &node.data else { return self.mismatch(node, "a list") };
                 let values = items.iter().enumerate().map(|(at, node)| {
                     let mut inner = unknown::Below::default();
-                    let value = self.at(format!("[{at}]"), |reader| reader.item(node, item, &mut inner));
+                    // Go drops a null from a list, unless the elements are pointers.
+                    let value = if node.is_null() {
+                        keeps_null(item).then_some(Value::Null)
+                    } else {
+                        self.at(format!("[{at}]"), |reader| reader.item(node, item, &mut inner))
+                    };
                     below.item(inner);
                     value
                 });
@@ -193,9 +200,16 @@ impl Reader<'_> {
                     self.mismatch(node, "a mapping")
                 }
             }
-            Type::Text(_) | Type::Int | Type::Bool | Type::Duration | Type::Url | Type::Cel | Type::Bytes => {
+            Type::Text(_)
+            | Type::Int
+            | Type::Uint(_)
+            | Type::Bool
+            | Type::Duration
+            | Type::Url
+            | Type::Cel
+            | Type::Bytes => {
                 let Data::Scalar { text, plain } = &node.data else { return self.mismatch(node, "a scalar") };
-                match scalar::read(text, *plain, kind) {
+                match scalar::read(text, *plain, kind, self.minor) {
                     Ok(value) => Some(value),
                     Err(why) => {
                         self.problem(node.line, &why);
@@ -232,12 +246,9 @@ impl Reader<'_> {
     fn pem(&mut self, node: &Node, halves: &[&'static str], below: &mut unknown::Below) -> Option<Value> {
         let Data::Map(entries) = &node.data else { return self.mismatch(node, "a certificate and key") };
         for (key, node) in entries.iter().filter(|(key, _)| !halves.contains(&key.as_str())) {
-            // Talos decodes every such object through one type, so the other half is known, if useless.
-            if !matches!(key.as_str(), "crt" | "key") {
-                let place = self.at(key.clone(), |reader| reader.here(node.line));
-                self.strangers.push(place);
-                below.map().push((key.clone(), unknown::Tree::Leaf(node.clone())));
-            }
+            let place = self.at(key.clone(), |reader| reader.here(node.line));
+            self.strangers.push(place);
+            below.map().push((key.clone(), unknown::Tree::Leaf(node.clone())));
         }
         let half = |half: &&'static str| {
             let Some(node) = node.get(half).filter(|node| !node.is_null()) else { return Ok((*half, String::new())) };
@@ -267,11 +278,15 @@ impl Reader<'_> {
     }
 }
 
-/// A null among the elements of a list or the values of a map.
+fn keeps_null(item: &Type) -> bool {
+    matches!(item, Type::Pem(_) | Type::List(_) | Type::Map(_)) || matches!(item, Type::Struct(to) if to.nullable)
+}
+
+/// A null among the values of a map.
 fn zero(kind: &Type) -> Value {
     match kind {
         Type::Text(_) | Type::Duration | Type::Url | Type::Cel | Type::Bytes => Value::String(String::new()),
-        Type::Int => 0.into(),
+        Type::Int | Type::Uint(_) => 0.into(),
         Type::Bool => false.into(),
         _ => Value::Null,
     }

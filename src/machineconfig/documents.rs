@@ -40,12 +40,12 @@ impl Document {
         self.schema.is_named().then(|| self.body.get("name").and_then(Value::as_str).unwrap_or_default())
     }
 
-    /// Kind, or kind and name: `UserVolumeConfig/data`.
+    /// Kind, or for named kinds kind and name, even an empty one: `UserVolumeConfig/data`.
     pub(super) fn label(&self) -> String {
         match self.name() {
             _ if self.schema.name.is_empty() => "v1alpha1.Config".to_owned(),
-            Some(name) if !name.is_empty() => format!("{}/{name}", self.schema.name),
-            _ => self.schema.name.to_owned(),
+            Some(name) => format!("{}/{name}", self.schema.name),
+            None => self.schema.name.to_owned(),
         }
     }
 
@@ -88,7 +88,7 @@ impl Documents {
     pub(super) fn decode(nodes: &[Node], minor: &Minor, patch: bool) -> Result<Self, DecodeError> {
         let mut seen = HashSet::new();
         let mut list = Vec::new();
-        for node in nodes.iter().filter(|node| !node.is_null()) {
+        for node in nodes.iter().filter(|node| minor.null_documents_fail || !node.is_null()) {
             let Data::Map(entries) = &node.data else {
                 let text = if minor.errors_name_document {
                     format!("expected a YAML document at line {}", node.line)
@@ -97,7 +97,7 @@ impl Documents {
                 };
                 return Err(DecodeError::NoMapping { text, line: node.line });
             };
-            if is_bare(entries) {
+            if patch && is_bare(entries) {
                 continue;
             }
             let header = Header::of(node);

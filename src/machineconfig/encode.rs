@@ -26,8 +26,13 @@ fn fields<'a>(root: &'a Struct, body: Option<&'a Map<String, Value>>) -> impl It
 /// What to write for a field, if it is written at all.
 fn one<'a>(field: &'a Field, value: Option<&'a Value>) -> Option<Tree<'a>> {
     let Some(value) = value else { return field.always.then(|| zero(field)) };
-    let kept = field.always || field.pointer || !is_zero(&field.kind, value);
-    kept.then(|| written(&field.kind, value))
+    let zero_by = |key| value.get(key).is_none_or(|value| *value == Value::Array(Vec::new()) || *value == "");
+    let is_zero = if field.zero_by.is_empty() || field.pointer {
+        is_zero(&field.kind, value)
+    } else {
+        field.zero_by.split('+').all(zero_by)
+    };
+    (field.always || field.pointer || !is_zero).then(|| written(&field.kind, value))
 }
 
 fn written<'a>(kind: &'a Type, value: &'a Value) -> Tree<'a> {
@@ -37,8 +42,14 @@ fn written<'a>(kind: &'a Type, value: &'a Value) -> Tree<'a> {
         (Type::Map(item), Value::Object(body)) => sorted(body, |value| written(item, value)),
         (Type::Args | Type::Free, value) => free(value),
         (Type::Text(Text::Mode), Value::Number(mode)) => mode.as_u64().map_or(Tree::Null, Tree::Octal),
+        (Type::Text(Text::Enum(words)), Value::String(text)) if text.is_empty() => Tree::Text(zero_word(words)),
+        (Type::Text(Text::Table), Value::String(text)) if text.is_empty() => Tree::Text("unspec"),
         (_, value) => Tree::of(value),
     }
+}
+
+fn zero_word(words: &str) -> &str {
+    words.split('|').next().unwrap_or_default().trim_start_matches('=')
 }
 
 /// Go's YAML writes the keys of maps sorted as people do.
@@ -78,8 +89,8 @@ fn is_zero(kind: &Type, value: &Value) -> bool {
         (Type::Struct(root), Value::Object(body)) => body
             .iter()
             .all(|(key, value)| root.field(key).is_none_or(|field| !field.pointer && is_zero(&field.kind, value))),
-        // Free-form objects are pointers in Go, or structs around a map: empty is not absent.
-        (Type::Free | Type::Pem(_), Value::Object(_)) => false,
+        // A certificate and key are a pointer in Go: empty is not absent.
+        (Type::Pem(_), Value::Object(_)) => false,
         (_, Value::Object(map)) => map.is_empty(),
     }
 }
@@ -94,10 +105,12 @@ fn zero(field: &Field) -> Tree<'_> {
         Type::List(_) => Tree::List(Vec::new()),
         Type::Map(_) | Type::Args | Type::Free => Tree::Map(Vec::new()),
         Type::Text(Text::Mode) => Tree::Octal(0),
-        Type::Int => Tree::Number(0.into()),
+        Type::Int | Type::Uint(_) => Tree::Number(0.into()),
         Type::Bool => Tree::Bool(false),
-        Type::Pem(_) | Type::Url => Tree::Null,
+        Type::Pem(_) => Tree::Null,
         Type::Duration => Tree::Text("0s"),
-        Type::Text(_) | Type::Cel | Type::Bytes => Tree::Text(""),
+        Type::Text(Text::Enum(words)) => Tree::Text(zero_word(words)),
+        Type::Text(Text::Table) => Tree::Text("unspec"),
+        Type::Text(_) | Type::Cel | Type::Bytes | Type::Url => Tree::Text(""),
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod advice;
 mod bundle;
+mod cel;
 mod contract;
 mod decode;
 mod documents;

@@ -85,7 +85,7 @@ fn secrets(documents: &Documents) -> Secrets {
         let mut tree = encode::document(document);
         let start = place(&tree);
         walk(&mut tree, "", &start, &mut |place, text| {
-            found.entry(place.to_owned()).or_default().push((*text).to_owned())
+            found.entry(place.to_owned()).or_default().push((*text).to_owned());
         });
     }
     found

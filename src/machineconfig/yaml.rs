@@ -62,6 +62,14 @@ impl Node {
         }
     }
 
+    /// The text of a scalar as it stands there, a null included.
+    pub(super) fn source(&self) -> Option<&str> {
+        match &self.data {
+            Data::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
     /// The node as an untyped value: what a Go `any` would hold, except that timestamps stay text.
     pub(super) fn to_value(&self) -> Value {
         match &self.data {

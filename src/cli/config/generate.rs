@@ -180,7 +180,7 @@ impl Args {
         let worker = load(&self.config_patch_worker, "--config-patch-worker")?;
         let patched = |documents: &Documents, patches: &[Patch], wrap: &str| {
             apply(documents, patches, &minor)
-                .map_err(|error| wrong_patch(&error, Some(patches), &format!("{WRAP}{wrap}")))
+                .map_err(|error| wrong_patch(&error, Some((patches, documents, &minor)), &format!("{WRAP}{wrap}")))
         };
         let mut made = Vec::new();
         for (kind, role, own, wrap) in [

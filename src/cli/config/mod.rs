@@ -17,7 +17,7 @@ use std::path::Path;
 use super::Global;
 use super::failure::{Code, Failure};
 use crate::machineconfig::patch::{Argument, argument};
-use crate::machineconfig::{Minor, Patch, PatchError, PatchSource};
+use crate::machineconfig::{Documents, Minor, Patch, PatchError, PatchSource};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -106,12 +106,20 @@ fn patches(given: &[String], flag: &str, minor: &Minor, wrap: &str) -> Result<Ve
 }
 
 /// A patch that does not load or does not apply: Talos's words, then which patch, then what to write instead.
-fn wrong_patch(error: &PatchError, patches: Option<&[Patch]>, wrap: &str) -> Failure {
+fn wrong_patch(error: &PatchError, applied: Option<(&[Patch], &Documents, &Minor)>, wrap: &str) -> Failure {
+    let patches = applied.map(|(patches, ..)| patches);
+    let config = applied.map(|(_, config, minor)| (config, minor));
     let failure = refused(format!("{wrap}{}", error.text)).hint(format!("it is the {}", error.place()));
     let patch = patches.into_iter().flatten().find(|patch| *patch.source() == error.patch && patch.is_json6902());
-    match patch.map(Patch::strategic_form) {
-        Some(Some(form)) => failure.hint(format!("the strategic patch with the same effect:\n{form}")),
-        Some(None) => failure.hint("it moves, tests, or reaches into a list: write it as a strategic patch by hand"),
+    match patch.zip(config).and_then(|(patch, (config, minor))| patch.strategic_form(config, minor)) {
+        Some(Ok(parts)) => {
+            let text = match parts.len() {
+                0 | 1 => "the strategic patch with the same effect",
+                _ => "the strategic patches with the same effect, one after the other",
+            };
+            failure.hint(format!("{text}:\n{}", parts.join("---\n")))
+        }
+        Some(Err(why)) => failure.hint(format!("write it as a strategic patch by hand: {why}")),
         None => failure,
     }
 }

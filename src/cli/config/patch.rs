@@ -27,6 +27,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let text = read(&args.file)?;
     let patches = patches(&args.patch, "--patch", &minor, "")?;
     let documents = Documents::parse_for(&text, &minor).map_err(refused)?;
-    let patched = apply(&documents, &patches, &minor).map_err(|error| wrong_patch(&error, Some(&patches), ""))?;
+    let patched = apply(&documents, &patches, &minor)
+        .map_err(|error| wrong_patch(&error, Some((&patches, &documents, &minor)), ""))?;
     place::write(&args.output_file, &patched.to_yaml())
 }

@@ -6,6 +6,7 @@
 //! between versions, the machine's [`Minor`] decides.
 
 mod delete;
+mod form;
 pub(super) mod json6902;
 
 use std::collections::BTreeMap;
@@ -160,7 +161,7 @@ impl Patch {
             _ => place.at_key(text),
         };
         let places = strategic.places().into_iter().map(exact).collect();
-        match json6902::parse(text) {
+        match json6902::parse(text, minor) {
             Ok(operations) => Ok(Self { source, text: whole, body: Body::Json(operations) }),
             Err(json) if text.trim_start().starts_with('[') => Err(PatchError { patch: source, places, text: json }),
             Err(_) => Err(PatchError { patch: source, places, text: strategic.to_string() }),
@@ -197,11 +198,25 @@ impl Patch {
         &self.source
     }
 
-    /// For a JSON patch the strategic one with the same effect, as YAML to show; `None` where there is none: moves,
-    /// tests, and anything inside a list.
-    pub fn strategic_form(&self) -> Option<String> {
+    /// For a JSON patch a strategic one of the same fields, as YAML to show where no configuration is at hand; `None`
+    /// where there is none: moves, tests, and anything inside a list. Where the second is set, a list or an object that
+    /// the JSON patch puts in the place of another merges instead: see [`Self::strategic_form`].
+    pub fn strategic_sketch(&self) -> Option<(String, bool)> {
         let Body::Json(operations) = &self.body else { return None };
-        json6902::strategic(operations).map(|tree| yaml::emit(&tree))
+        let tree = json6902::strategic(operations)?;
+        Some((yaml::emit(&tree), json6902::replaces(operations)))
+    }
+
+    /// Refuses what the machine would pass over without a word: Talos 1.11 takes a text that begins with an empty
+    /// document for an empty list of operations, whatever comes after.
+    pub fn heard(self, text: &str) -> Result<Self, PatchError> {
+        let says =
+            |line: &str| !matches!(line.trim(), "" | "---" | "null" | "~" | "[]") && !line.trim().starts_with('#');
+        if matches!(&self.body, Body::Json(operations) if operations.is_empty()) && text.lines().any(says) {
+            let text = "Talos would ignore all of this, because its first document is empty: remove the leading `---`";
+            return Err(PatchError { patch: self.source, places: Vec::new(), text: text.to_owned() });
+        }
+        Ok(self)
     }
 
     /// Whether this is a list of RFC 6902 operations, which no configuration of several documents takes.
@@ -217,7 +232,7 @@ fn strategic(text: &str, minor: &Minor) -> Result<Vec<Item>, DecodeError> {
     // Selectors and the documents left over are decoded apart, so remember which selectors come before which.
     let mut order = Vec::new();
     for node in nodes {
-        if node.is_null() {
+        if node.is_null() && !minor.null_documents_fail {
             continue;
         }
         let (selectors, left) = delete::extract(node, minor)?;
@@ -340,8 +355,10 @@ fn merged(mut documents: Documents, items: &[Item], minor: &Minor) -> Result<Sta
             })?,
             Item::Merge(right) => match documents.list.iter_mut().find(|left| left.same_as(right)) {
                 Some(left) => {
-                    merge::documents(&left.schema().root, &mut left.body, &right.body, minor).map_err(|error| {
-                        Wrong { text: error.to_string(), path: error.path().to_owned(), operation: None }
+                    merge::documents(left.schema(), &mut left.body, &right.body, minor).map_err(|error| Wrong {
+                        text: error.to_string(),
+                        path: error.path().to_owned(),
+                        operation: None,
                     })?;
                 }
                 None => documents.list.push(right.clone()),

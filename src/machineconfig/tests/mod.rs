@@ -1,6 +1,7 @@
 //! The recorded behaviour of Talos, `tests/fixtures/talos`, against this room.
 
 mod gen_config;
+mod laws;
 mod patch;
 mod properties;
 mod secrets;

@@ -56,7 +56,7 @@ fn a_changed_secret_is_shown_as_changed_and_not_its_value() {
     let other = "abcdef.0123456789abcdef";
     Desk::write(&file, &kept.replace(token, other), 0o600);
     let diff = desk.ends(0, &DIFF);
-    let lines = ["-    token: \"****** (old)\"", "+    token: \"****** (new)\""];
+    let lines = ["-    token: '****** (old)'", "+    token: '****** (new)'"];
     assert_eq!(changed(&diff.out), [lines, lines].concat(), "{}", diff.out);
     for output in ["human", "json"] {
         let hidden = desk.ends(0, &[&DIFF[..], &["--output", output]].concat());
