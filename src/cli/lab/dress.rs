@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Code, Failure};
 use crate::lab::faults::Fault;
+use crate::lab::fixture::Fixture;
 use crate::lab::site::{Bridge, Factory, Network, Node, Site, Storage};
 use crate::profile::Profile;
 
@@ -59,6 +60,16 @@ fn storages(image: &str, disk: &str) -> BTreeMap<String, Storage> {
 /// Reads a site description. JSON is YAML, so one reader does for both.
 pub(super) fn read(path: &Path) -> Result<Site, Failure> {
     parse(path, "site description")
+}
+
+/// Reads a recording's fixture, for one of its scenarios.
+pub(super) fn read_fixture(path: &Path, scenario: Option<&str>) -> Result<Fixture, Failure> {
+    let failed = |error: &dyn std::error::Error| {
+        Failure::of(Code::Usage, error)
+            .hint(format!("--fixture {} has to be a recording of Proxmox VE, or its fixture", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    Fixture::read(&text, scenario).map_err(|error| failed(&error))
 }
 
 /// Reads a script of faults.

@@ -43,7 +43,8 @@ pub(super) fn settle(world: &mut World) {
 
 /// Every status daemon broadcasts now.
 pub(super) fn speak(world: &mut World) {
-    let rows = world.pve.vms.iter().map(|(vmid, vm)| {
+    let silent = |node: &str| world.site.nodes.iter().any(|known| known.name == node && !known.online);
+    let rows = world.pve.vms.iter().filter(|(_, vm)| !silent(&vm.node)).map(|(vmid, vm)| {
         let running = hypervisor::is_running(world, *vmid);
         let uptime = vm.started.filter(|_| running).map_or(0, |started| started.elapsed().as_secs());
         let row = json!({
@@ -136,7 +137,7 @@ fn storages(call: &Call) -> Vec<Value> {
                 "node": node.name, "plugintype": storage.kind, "content": storage.content.join(","),
                 "shared": i32::from(storage.shared), "status": "unknown",
             });
-            if spoken(world) {
+            if spoken(world) && node.online {
                 let (total, used, _) = volume::space(&world.site, &world.pve.volumes, &node.name, name);
                 row["status"] = "available".into();
                 row["maxdisk"] = total.into();
@@ -162,7 +163,8 @@ pub(super) fn cluster_status(call: &mut Call) -> Reply {
     for (index, node) in nodes.iter().enumerate() {
         let address = call.world.pve.address_of(&node.name).0;
         rows.push(json!({
-            "type": "node", "id": format!("node/{}", node.name), "name": node.name, "online": 1, "level": "",
+            "type": "node", "id": format!("node/{}", node.name), "name": node.name, "online": i32::from(node.online),
+            "level": "",
             "local": i32::from(index == 0), "nodeid": if clustered { index + 1 } else { 0 },
             "ip": address.split('/').next(),
         }));

@@ -6,12 +6,12 @@ use super::answer::{Failure, Reply};
 use super::auth::Identity;
 use super::call::Call;
 use super::disks::{self, Workshop};
-use super::drive;
+use super::drive::{self, Source};
 use super::verify::Params;
 use super::vm::Vm;
 use super::work::{Job, Order, Work, Worker};
 use super::{acl, rights};
-use crate::lab::world::World;
+use crate::lab::world::{Shared, World};
 
 /// Parameters of the call that are not options of the VM.
 const NOT_OPTIONS: &[&str] = &[
@@ -34,6 +34,19 @@ pub(super) struct Creation {
     pub options: Params,
     pub pool: Option<String>,
     pub start: bool,
+}
+
+impl Creation {
+    /// Storages on which it wants new images.
+    pub(super) fn storages(&self, shared: &Shared) -> Vec<String> {
+        let schema = shared.lock().pve.release.schema();
+        let drives = self.options.iter().filter_map(|(option, text)| drive::parse(schema, option, text));
+        let wanted = drives.filter_map(|drive| match drive::source(drive.get("file")?) {
+            Source::New { storage, .. } | Source::CloudInit { storage } => Some(storage.to_owned()),
+            _ => None,
+        });
+        wanted.collect()
+    }
 }
 
 pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {

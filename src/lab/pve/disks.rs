@@ -138,7 +138,6 @@ impl Workshop<'_> {
 
     fn allocate(&mut self, storage: &str, format: Option<&str>, bytes: u64, cloudinit: bool) -> Result<String, String> {
         if self.locked.contains(storage) {
-            self.log.push("trying to acquire lock...".to_owned());
             return Err(format!("can't lock file '/var/lock/pve-manager/pve-storage-{storage}' - got timeout"));
         }
         let wanted = Wanted { vmid: self.vmid, storage, format, bytes, cloudinit };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::answer::{Failure, Reply};
 use super::call::{Call, not_found};
-use super::hypervisor;
 use super::work::{self, Job, Order, Work};
+use super::{hypervisor, incident};
 use crate::lab::clock::Clock;
 use crate::lab::world::{Shared, World};
 
@@ -183,6 +183,7 @@ pub(super) async fn shutdown(
         hypervisor::press_power_button(&mut world, vmid);
     }
     shared.wake();
+    incident::on_waiting(shared, &order.upid);
     let off = || !hypervisor::is_running(&shared.lock(), vmid);
     let limit = match clock {
         Clock::Instant => GRACE,

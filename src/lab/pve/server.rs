@@ -235,11 +235,17 @@ async fn call(
 fn proxied(shared: &Shared, route: &Route) -> Result<(), Refusal> {
     let Some(node) = route.variables.get("node") else { return Ok(()) };
     let world = shared.lock();
-    if world.site.nodes.iter().any(|known| known.name == *node) {
-        return Ok(());
+    let stranger = || Refusal::Bare(596, "error:0A000086:SSL routines::certificate verify failed".into());
+    if let Some(index) = world.site.nodes.iter().position(|known| known.name == *node) {
+        return match &world.site.nodes[index] {
+            _ if index == 0 => Ok(()),
+            known if !known.online => Err(Refusal::Bare(595, "No route to host".into())),
+            known if !known.trusted => Err(stranger()),
+            _ => Ok(()),
+        };
     }
     if world.site.nodes.iter().any(|known| known.name.eq_ignore_ascii_case(node)) {
-        return Err(Refusal::Bare(596, "error:0A000086:SSL routines::certificate verify failed".into()));
+        return Err(stranger());
     }
     let why = format!("failed to get address info for: {node}: Temporary failure in name resolution");
     Err(Failure::die(format!("hostname lookup '{node}' failed - {why}")).into())

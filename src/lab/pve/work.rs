@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 
 use super::auth::Identity;
 use super::create::Creation;
+use super::hypervisor::Hypervisor;
 use super::power::{Shutdown, Stop};
-use super::{config, console, content, create, destroy, download, file, hypervisor, power, resize, start};
+use super::{config, console, content, create, destroy, download, file, hypervisor, incident, power, resize, start};
 use crate::lab::clock::{Clock, physics};
 use crate::lab::world::{Shared, World};
 
@@ -99,10 +100,15 @@ pub(super) async fn run(shared: Shared, order: Order, mut job: Job) {
         (Some(text), Ok(())) => Err(text.clone()),
         (_, result) => result,
     };
-    let mut world = shared.lock();
-    release(&mut world, &order.upid);
-    world.pve.tasks.finish(&order.upid, result, super::now());
-    drop(world);
+    let made = job.vmid.filter(|_| matches!(job.work, Work::Create(_)) && result.is_ok());
+    {
+        let mut world = shared.lock();
+        release(&mut world, &order.upid);
+        world.pve.tasks.finish(&order.upid, result, super::now());
+    }
+    if let Some(vmid) = made {
+        incident::after_creation(&shared, vmid);
+    }
     shared.wake();
 }
 
@@ -116,15 +122,28 @@ async fn labour(shared: &Shared, order: &Order, job: &mut Job) -> Result<(), Str
     if let (Some(vmid), false) = (job.vmid, matches!(job.work, Work::Create(_) | Work::Console { .. })) {
         acquire(shared, order, vmid, clock).await?;
     }
+    let scripted = matches!(shared.lock().pve.hypervisor, Hypervisor::Scripted(_));
     let time = match &job.work {
+        Work::Console { .. } => Duration::from_secs(10),
+        // Nothing boots behind a recording's hypervisor, and its disks are empty files.
+        Work::Create(_) if scripted => Duration::from_millis(700),
+        Work::Stop(_) if scripted => Duration::from_millis(1100),
+        Work::Start | Work::Destroy { .. } if scripted => Duration::from_millis(300),
         Work::Create(_) => physics::VM_CREATE,
         Work::Start => physics::VM_START,
         Work::Stop(_) => physics::VM_STOP,
         Work::Destroy { .. } => physics::VM_DESTROY,
-        Work::Console { .. } => Duration::from_secs(10),
         _ => Duration::ZERO,
     };
     pause(clock.span(time)).await;
+    if let Work::Create(creation) = &job.work {
+        let vmid = job.vmid.unwrap_or(0);
+        let locked = incident::storage_locks(shared, &order.upid, &creation.storages(shared)).await;
+        if let Err(text) = locked {
+            shared.lock().pve.vms.remove(&vmid);
+            return Err(format!("unable to create VM {vmid} - {text}"));
+        }
+    }
     if let Work::Download(request) = &job.work {
         return download::work(shared, order, request, clock).await;
     }

@@ -8,7 +8,6 @@
 //! nor match not and be missing.
 
 mod compare;
-mod dress;
 mod files;
 mod player;
 mod protocol;

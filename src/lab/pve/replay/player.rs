@@ -9,8 +9,9 @@ use tokio::net::TcpListener;
 
 use super::compare::{Norm, difference};
 use super::wire::{Answer, Connection};
-use super::{dress, files, protocol};
+use super::{files, protocol};
 use crate::lab::clock::Clock;
+use crate::lab::fixture::{Fixture, qcow2};
 use crate::lab::pve::hypervisor::Hypervisor;
 use crate::lab::pve::{self, work};
 use crate::lab::tls::SiteCa;
@@ -18,7 +19,6 @@ use crate::lab::world::Shared;
 
 /// A scenario that is being played.
 struct Play<'a> {
-    scenario: &'a Value,
     shared: Shared,
     address: SocketAddr,
     ca: String,
@@ -29,9 +29,26 @@ struct Play<'a> {
     given: String,
 }
 
+/// The world in which `scenario` plays. What takes time takes none, but for scenarios that are about it.
+fn world(major: u8, fixture: &Value, scenario: &Value) -> Shared {
+    let text = |name: &str| scenario[name].as_str().unwrap_or_default();
+    let (name, note) = (text("name"), text("note"));
+    let about_time = ["at once", "while the create", "create task runs", "chain without"];
+    let slow = note.contains("held for") || about_time.iter().any(|words| name.contains(words));
+    let alone = serde_json::json!({ "fixture": fixture, "scenarios": [scenario] });
+    let fixture = Fixture::of(&alone, None).unwrap();
+    let mut site = fixture.site(Some(major));
+    site.clock = if slow { Clock::Realistic { speed: 4.0 } } else { Clock::Instant };
+    let shared = Shared::new(site);
+    fixture.dress(&mut shared.lock());
+    // One that speaks every 10 s would speak at every call of the instant clock.
+    shared.lock().pve.broadcast.by_hand = true;
+    shared
+}
+
 /// Whether the scenario's answers are the recorded ones.
 pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result<(), String> {
-    let shared = dress::world(major, fixture, scenario);
+    let shared = world(major, fixture, scenario);
     let ca = SiteCa::new("replay");
     let leaf = ca.leaf(&["pve1".into()], &["127.0.0.1".parse().unwrap()]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -43,7 +60,6 @@ pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result
     let steps = scenario["steps"].as_array().unwrap();
     let given: String = steps.iter().map(|step| step["request"].to_string()).collect();
     let mut play = Play {
-        scenario,
         shared,
         address: server.address(),
         ca: ca.pem(),
@@ -75,9 +91,8 @@ impl Play<'_> {
             self.settle().await;
         }
         if name.contains("12 s") {
-            pve::broadcast(&self.shared);
+            pve::speak(&mut self.shared.lock());
         }
-        self.prepare(name);
         self.clear(step);
         let raw = step["request"].get("raw_first_line").and_then(Value::as_str);
         if raw.is_none() && step["request"]["method"].is_null() {
@@ -103,7 +118,7 @@ impl Play<'_> {
         if recorded.get("server_closed_idle_connection_after_s").is_some() && !connection.is_closed_by_server().await {
             return Err("an idle connection stays open".into());
         }
-        self.task(name, step, &answer).await
+        self.task(step, &answer).await
     }
 
     /// VMs that the recording removed between two creations of the same id, without saying so.
@@ -122,26 +137,6 @@ impl Play<'_> {
 
     fn is_slow(&self) -> bool {
         self.shared.lock().site.clock != Clock::Instant
-    }
-
-    /// Lock files that another process holds.
-    fn prepare(&self, step: &str) {
-        let name = self.scenario["name"].as_str().unwrap_or_default();
-        let mut world = self.shared.lock();
-        let holder = match (name, step) {
-            ("lock file held by another process", "PUT config") => Some("another process".to_owned()),
-            ("lock file held by another process", "start") => {
-                world.site.clock = Clock::Realistic { speed: 2.0 };
-                Some("another process".to_owned())
-            }
-            ("lock file held for longer than the start worker waits", "start" | "stop" | "DELETE") => {
-                Some("another process".to_owned())
-            }
-            _ => return,
-        };
-        for vm in world.pve.vms.values_mut() {
-            vm.holder.clone_from(&holder);
-        }
     }
 
     /// The request as it was sent, with our names for what the recording names.
@@ -174,7 +169,7 @@ impl Play<'_> {
             let head = "--BOUND\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\nimport\r\n--BOUND\r\n\
                         Content-Disposition: form-data; name=\"filename\"; filename=\"disk.qcow2\"\r\n\
                         Content-Type: application/octet-stream\r\n\r\n";
-            return Some([head.as_bytes(), &files::qcow2(24 << 20), b"\r\n--BOUND--\r\n"].concat());
+            return Some([head.as_bytes(), &qcow2(24 << 20), b"\r\n--BOUND--\r\n"].concat());
         }
         if let Some(count) = text.strip_prefix('(').and_then(|text| text.strip_suffix(" bytes)")) {
             let mut body = b"description=".to_vec();
@@ -265,7 +260,7 @@ impl Play<'_> {
     }
 
     /// Compares the task that the answer started, when the recording waited for it.
-    async fn task(&mut self, name: &str, step: &Value, answer: &Answer) -> Result<(), String> {
+    async fn task(&mut self, step: &Value, answer: &Answer) -> Result<(), String> {
         if let Some(shutdown) = step.get("task_of_shutdown") {
             self.finished(shutdown).await?;
         }
@@ -277,26 +272,7 @@ impl Play<'_> {
                 self.names.insert(recorded.to_owned(), upid.to_owned());
             }
         }
-        if self.scenario["name"] == "lock file held by another process" && name == "start" {
-            self.give_back(recorded).await;
-        }
-        if self.scenario["name"] == "killed worker" && name.starts_with("shutdown") {
-            let upid = self.names.get(recorded).cloned().unwrap_or_default();
-            let mut world = self.shared.lock();
-            let release = world.pve.release;
-            world.pve.tasks.kill(&upid, release, 1_795_245_000);
-        }
         self.finished(task).await
-    }
-
-    /// The other process gives the lock back once the task waits for it.
-    async fn give_back(&self, recorded: &str) {
-        let upid = self.names.get(recorded).cloned().unwrap_or_default();
-        let waits = || self.shared.lock().pve.tasks.get(&upid).is_some_and(|task| !task.log.is_empty());
-        work::until(&self.shared, Duration::from_secs(5), waits).await;
-        for vm in self.shared.lock().pve.vms.values_mut() {
-            vm.holder = None;
-        }
     }
 
     async fn finished(&self, task: &Value) -> Result<(), String> {
