@@ -25,6 +25,8 @@ pub struct Broadcast {
     vms: BTreeMap<u32, Map<String, Value>>,
     /// The daemons have spoken at all: nodes and storages are known.
     spoken: bool,
+    /// They say nothing about their nodes, as it was on one host that was recorded.
+    pub no_nodes: bool,
 }
 
 const EVERY: Duration = Duration::from_secs(10);

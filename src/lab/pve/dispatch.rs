@@ -53,6 +53,7 @@ fn vm(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, Fa
             ("POST", "/status/resume") => power::resume_call(call),
             ("POST", "/agent") => agent::by_name(call),
             ("POST", "/termproxy" | "/vncproxy") => terminal(call),
+            ("GET", "/vncwebsocket") => console::admit(call),
             ("PUT", "/sendkey") | ("POST", "/monitor") => console::unplayed(call),
             ("GET", "/firewall/options") => {
                 call.vm()?;
@@ -69,10 +70,9 @@ fn vm(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, Fa
 
 /// A terminal's ticket names the task that waits for a connection.
 fn terminal(call: &mut Call) -> Result<Reply, Failure> {
-    let ticket = console::prepare(call)?;
-    let answer = console::answer(call, &ticket);
-    let mut job = Job::vm("vncproxy", call.node(), call.vmid(), Work::Console { port: ticket.port });
-    job.answer = Some(answer);
+    let terminal = console::prepare(call)?;
+    let mut job = Job::vm("vncproxy", call.node(), call.vmid(), Work::Console { port: terminal.port });
+    job.answer = Some(console::answer(&terminal));
     Ok(Reply::Task(job))
 }
 

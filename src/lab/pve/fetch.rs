@@ -85,7 +85,9 @@ pub(super) async fn fetch(url: &Url, head: bool, verify: bool, internet: &Intern
         return Err(Unreachable::Name(host));
     }
     let broken = |error: reqwest::Error| Unreachable::Broken(error.to_string());
-    let roots = factory.and_then(|factory| reqwest::Certificate::from_pem(factory.ca_pem.as_bytes()).ok());
+    // The download tool of a node trusts public authorities, of which the factory's is one here. It does not know the
+    // cluster's own.
+    let roots = ours.and_then(|factory| reqwest::Certificate::from_pem(factory.ca_pem.as_bytes()).ok());
     let mut builder = reqwest::Client::builder().no_proxy().tls_certs_only(roots);
     if !verify {
         builder = builder.tls_danger_accept_invalid_certs(true);

@@ -66,6 +66,7 @@ mod upload;
 mod verify;
 mod vm;
 mod volume;
+mod websocket;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +121,7 @@ pub struct State {
     /// By node: its own certificate and the authority's.
     certificates: BTreeMap<String, Vec<certificates::Shown>>,
     consoles: u16,
+    terminals: Vec<console::Terminal>,
     pids: u32,
     began: Instant,
 }
@@ -144,6 +146,7 @@ impl State {
             addresses: BTreeMap::new(),
             certificates: BTreeMap::new(),
             consoles: 0,
+            terminals: Vec::new(),
             pids: 0,
             began: Instant::now(),
         };
@@ -227,7 +230,8 @@ pub fn serve(shared: Shared, listener: TcpListener, ca: &SiteCa, leaf: &Leaf) ->
         }
     }
     shared.wake();
-    super::http::serve(listener, Some(leaf.server_config()), Limits::PVE, move |request, peer| {
+    let silence = shared.lock().site.clock.span(server::SILENCE);
+    super::http::serve(listener, Some(leaf.server_config()), Limits { silence, ..Limits::PVE }, move |request, peer| {
         server::handle(shared.clone(), request, peer)
     })
 }

@@ -31,7 +31,7 @@ fn row(call: &Call, node: &Node) -> Value {
         row["status"] = "offline".into();
         return row;
     }
-    if !cluster::spoken(call.world) {
+    if !cluster::spoken(call.world) || call.world.pve.broadcast.no_nodes {
         return row;
     }
     row["status"] = "online".into();

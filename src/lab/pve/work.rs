@@ -62,7 +62,7 @@ pub(super) enum Work {
     },
     Upload(file::Upload),
     Download(download::Request),
-    /// A terminal that nobody connects to.
+    /// A terminal that waits for a connection.
     Console {
         port: u16,
     },
@@ -124,7 +124,6 @@ async fn labour(shared: &Shared, order: &Order, job: &mut Job) -> Result<(), Str
     }
     let scripted = matches!(shared.lock().pve.hypervisor, Hypervisor::Scripted(_));
     let time = match &job.work {
-        Work::Console { .. } => Duration::from_secs(10),
         // Nothing boots behind a recording's hypervisor, and its disks are empty files.
         Work::Create(_) if scripted => Duration::from_millis(700),
         Work::Stop(_) if scripted => Duration::from_millis(1100),
@@ -143,6 +142,9 @@ async fn labour(shared: &Shared, order: &Order, job: &mut Job) -> Result<(), Str
             shared.lock().pve.vms.remove(&vmid);
             return Err(format!("unable to create VM {vmid} - {text}"));
         }
+    }
+    if let Work::Console { port } = &job.work {
+        return console::work(shared, &order.upid, job.vmid.unwrap_or(0), *port, clock).await;
     }
     if let Work::Download(request) = &job.work {
         return download::work(shared, order, request, clock).await;
@@ -178,11 +180,7 @@ fn act(world: &mut World, worker: &Worker) -> Result<(), String> {
         Work::Configure(change) => config::work(world, worker, vmid, change),
         Work::DeleteVolume { volid } => content::delete_work(world, upid, node, volid),
         Work::Upload(upload) => file::upload_work(world, upid, node, upload, worker.now),
-        Work::Console { port } => {
-            world.pve.tasks.log(upid, "failed: timed out");
-            Err(console::unused(vmid, *port))
-        }
-        Work::Download(_) | Work::Shutdown(_) | Work::Reboot(_) => Ok(()),
+        Work::Console { .. } | Work::Download(_) | Work::Shutdown(_) | Work::Reboot(_) => Ok(()),
     }
 }
 

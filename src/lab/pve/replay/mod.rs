@@ -11,6 +11,7 @@ mod compare;
 mod files;
 mod player;
 mod protocol;
+mod socket;
 mod wire;
 
 use std::collections::BTreeMap;

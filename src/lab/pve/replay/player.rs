@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::compare::{Norm, difference};
 use super::wire::{Answer, Connection};
-use super::{files, protocol};
+use super::{files, protocol, socket};
 use crate::lab::clock::Clock;
 use crate::lab::fixture::{Fixture, qcow2};
 use crate::lab::pve::hypervisor::Hypervisor;
@@ -27,6 +27,8 @@ struct Play<'a> {
     names: BTreeMap<String, String>,
     /// All that the requests say.
     given: String,
+    /// The answer to the last request for a console.
+    ticket: Value,
 }
 
 /// The world in which `scenario` plays. What takes time takes none, but for scenarios that are about it.
@@ -38,7 +40,7 @@ fn world(major: u8, fixture: &Value, scenario: &Value) -> Shared {
     let alone = serde_json::json!({ "fixture": fixture, "scenarios": [scenario] });
     let fixture = Fixture::of(&alone, None).unwrap();
     let mut site = fixture.site(Some(major));
-    site.clock = if slow { Clock::Realistic { speed: 4.0 } } else { Clock::Instant };
+    site.clock = if slow { Clock::Realistic { speed: 2.0 } } else { Clock::Instant };
     let shared = Shared::new(site);
     fixture.dress(&mut shared.lock());
     // One that speaks every 10 s would speak at every call of the instant clock.
@@ -66,6 +68,7 @@ pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result
         tokens: &fixture["tokens"],
         names: names.into(),
         given,
+        ticket: Value::Null,
     };
     if scenario["category"] == "protocol"
         && let Some(outcome) = protocol::play(scenario["name"].as_str().unwrap(), server.address(), &ca.pem()).await
@@ -102,8 +105,16 @@ impl Play<'_> {
         let mut connection = Connection::open(self.address, &self.ca).await;
         let answer = connection.exchange(&request).await;
         let recorded = &step["response"];
-        if recorded.get("frames").is_some() {
-            return Err("websockets are not played".into());
+        if let Some(frames) = recorded["frames"].as_array() {
+            let answer = answer.ok_or("closed without an answer")?;
+            let line = format!("HTTP/1.1 {} {}", answer.status, answer.reason);
+            if recorded["status_line"] != line {
+                return Err(format!("{line}, recorded {}", recorded["status_line"]));
+            }
+            self.headers(&answer, recorded)?;
+            let opening = format!("{}:{}\n", self.ticket["user"].as_str().unwrap_or_default(), self.secret());
+            socket::play(&mut connection, frames, &opening).await?;
+            return self.task(step, &answer).await;
         }
         let Some(answer) = answer else {
             return if recorded["status"].is_null() { Ok(()) } else { Err("closed without an answer".into()) };
@@ -144,6 +155,12 @@ impl Play<'_> {
         let request = &step["request"];
         let method = request["method"].as_str().unwrap_or("GET");
         let path = self.ours(request["path"].as_str().unwrap_or_default());
+        let escape = |text: &str| percent_encoding::utf8_percent_encode(text, &FORM).to_string();
+        // A port on which nobody listens is one that no ticket was given for.
+        let deserted = step["name"].as_str().is_some_and(|name| name.contains("nobody listens"));
+        let port = if deserted { "5999" } else { self.ticket["port"].as_str().unwrap_or_default() };
+        let path = path.replace("<port>", port);
+        let path = path.replace("<ticket>", &escape(self.secret()));
         let first = raw.map_or_else(|| format!("{method} {path} HTTP/1.1"), str::to_owned);
         let mut head = format!("{first}\r\nHost: pve1:8006\r\n");
         let token = request["token"].as_str().or(raw.map(|_| "talos@pve!ci"));
@@ -200,11 +217,7 @@ impl Play<'_> {
         if norm.text(&answer.reason) != reason {
             return Err(format!("reason '{}', recorded '{reason}'", answer.reason));
         }
-        for (name, value) in recorded["headers"].as_object().into_iter().flatten() {
-            if answer.header(name) != value.as_str() {
-                return Err(format!("header {name}: {:?}, recorded {value}", answer.header(name)));
-            }
-        }
+        self.headers(answer, recorded)?;
         for name in ["Server", "Pragma", "Cache-Control"] {
             if answer.header(name).is_none() {
                 return Err(format!("no header {name}"));
@@ -233,9 +246,27 @@ impl Play<'_> {
         difference("", &norm.json(&ours), &norm.json(&json)).map_or(Ok(()), Err)
     }
 
+    #[expect(clippy::unused_self, reason = "it reads as a part of the comparison")]
+    fn headers(&self, answer: &Answer, recorded: &Value) -> Result<(), String> {
+        for (name, value) in recorded["headers"].as_object().into_iter().flatten() {
+            if answer.header(name) != value.as_str() {
+                return Err(format!("header {name}: {:?}, recorded {value}", answer.header(name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The console's ticket that was given out last.
+    fn secret(&self) -> &str {
+        self.ticket["ticket"].as_str().unwrap_or_default()
+    }
+
     /// Takes down what the two sides call the same thing; a digest stands for one state of one configuration.
     fn learn(&mut self, ours: &Value, recorded: &Value) -> Result<(), String> {
         let text = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        if ours["data"]["ticket"].is_string() {
+            self.ticket = ours["data"].clone();
+        }
         for pointer in ["/data", "/data/upid"] {
             if let (Some(ours), Some(recorded)) = (text(ours, pointer), text(recorded, pointer))
                 && recorded.starts_with("UPID:")
@@ -261,8 +292,10 @@ impl Play<'_> {
 
     /// Compares the task that the answer started, when the recording waited for it.
     async fn task(&mut self, step: &Value, answer: &Answer) -> Result<(), String> {
-        if let Some(shutdown) = step.get("task_of_shutdown") {
-            self.finished(shutdown).await?;
+        for other in ["task_of_shutdown", "task_after", "task_of_unused_termproxy"] {
+            if let Some(task) = step.get(other) {
+                self.finished(task).await?;
+            }
         }
         let Some(task) = step.get("task") else { return Ok(()) };
         let recorded = task["upid"].as_str().unwrap_or_default();

@@ -76,6 +76,10 @@ impl Connection {
         let headers = lines.filter_map(|line| line.split_once(": "));
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let mut answer = Answer { status, reason, headers, body: bytes.split_off(head) };
+        if status == 101 {
+            self.ahead = std::mem::take(&mut answer.body);
+            return Some(answer);
+        }
         // What was read ahead of one answer is the next one's beginning.
         match answer.header("content-length").map(|length| length.parse::<usize>().unwrap()) {
             Some(length) => {
@@ -85,6 +89,18 @@ impl Connection {
             None => while self.more(&mut answer.body).await {},
         }
         Some(answer)
+    }
+
+    /// The next `count` bytes, whatever they are.
+    pub(super) async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = std::mem::take(&mut self.ahead);
+        while bytes.len() < count {
+            if !self.more(&mut bytes).await {
+                return None;
+            }
+        }
+        self.ahead = bytes.split_off(count);
+        Some(bytes)
     }
 
     /// Whether the server ends the connection by itself.
