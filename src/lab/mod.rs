@@ -19,6 +19,7 @@ pub mod image;
 pub mod kube;
 pub mod pve;
 pub mod site;
+pub mod sites;
 pub mod talos;
 pub mod tls;
 pub mod world;

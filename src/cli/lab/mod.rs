@@ -42,8 +42,8 @@ pub(super) enum Command {
 
 #[derive(clap::Args)]
 pub(super) struct StartArgs {
-    /// A site description (YAML or JSON)
-    #[arg(long, value_name = "FILE", conflicts_with = "profile")]
+    /// A site description (YAML or JSON), or one by name: one-node, one-node-8.4, three-nodes, matherlynet
+    #[arg(long, value_name = "FILE|NAME", conflicts_with = "profile")]
     site: Option<PathBuf>,
     /// Dress the site as the fixture of a recording of real Proxmox VE describes it
     ///
