@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::acl;
 use super::answer::Reply;
 use super::call::Call;
-use super::{hypervisor, nodes, status, volume};
+use super::{ha, hypervisor, nodes, status, volume};
 use crate::lab::clock::Clock;
 use crate::lab::world::World;
 
@@ -53,7 +53,7 @@ pub(super) fn speak(world: &mut World) {
             "name": vm.name(*vmid), "status": if running { "running" } else { "stopped" }, "uptime": uptime,
             "cpu": 0, "maxcpu": status::cpus(vm), "mem": 0, "maxmem": vm.memory() << 20, "disk": 0,
             "maxdisk": status::boot_disk(world, vm), "diskread": 0, "diskwrite": 0, "netin": 0, "netout": 0,
-            "template": 0,
+            "template": i32::from(vm.is_template()),
         });
         let row = row.as_object().cloned().unwrap_or_default();
         (*vmid, row)
@@ -113,6 +113,9 @@ fn vm(world: &World, vmid: u32) -> Value {
     row.insert("type".into(), "qemu".into());
     row.insert("node".into(), vm.node.as_str().into());
     row.entry("status").or_insert_with(|| "unknown".into());
+    if let Some(state) = ha::state(world, vmid) {
+        row.insert("hastate".into(), state.into());
+    }
     for option in ["tags", "lock"] {
         if let Some(text) = vm.config.get(option) {
             row.insert(option.into(), text.as_str().into());

@@ -11,7 +11,7 @@ use super::hypervisor::Hypervisor;
 use super::verify::Params;
 use super::vm::Vm;
 use super::work::{Job, Order, Work, Worker};
-use super::{acl, rights};
+use super::{acl, ha, rights};
 use crate::lab::world::{Shared, World};
 
 /// Parameters of the call that are not options of the VM.
@@ -35,6 +35,8 @@ pub(super) struct Creation {
     pub options: Params,
     pub pool: Option<String>,
     pub start: bool,
+    /// The manager of high availability takes it over.
+    pub managed: bool,
 }
 
 impl Creation {
@@ -68,11 +70,11 @@ pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
         let text = format!("unable to create VM {vmid} - VM {vmid} already exists on node '{}'", other.node);
         return Err(Failure::die(text));
     }
-    let start = call.flag("start");
+    let (start, managed) = (call.flag("start"), call.flag("ha-managed"));
     let mut reserved = Vm { node: node.clone(), ..Vm::default() };
     reserved.config.insert("lock".into(), "create".into());
     call.world.pve.vms.insert(vmid, reserved);
-    Ok(Reply::Task(Job::vm("qmcreate", &node, vmid, Work::Create(Creation { options, pool, start }))))
+    Ok(Reply::Task(Job::vm("qmcreate", &node, vmid, Work::Create(Creation { options, pool, start, managed }))))
 }
 
 /// Every check, in upstream's order.
@@ -172,7 +174,9 @@ pub(super) fn work(world: &mut World, worker: &Worker, creation: &Creation) -> R
     for (volid, head) in imprints {
         world.fleet.imprint(&volid, &head);
     }
-    if creation.start {
+    if creation.managed {
+        ha::adopt(world, vmid, creation.start);
+    } else if creation.start {
         autostart(world, worker, vmid);
     }
     Ok(())

@@ -87,7 +87,7 @@ pub(super) fn on_waiting(shared: &Shared, upid: &str) {
 }
 
 /// Does something when `span` has passed here.
-fn later(shared: Shared, span: Duration, act: impl FnOnce(&Shared) + Send + 'static) {
+pub(super) fn later(shared: Shared, span: Duration, act: impl FnOnce(&Shared) + Send + 'static) {
     #[expect(clippy::disallowed_methods, reason = "it happens beside whatever the site's clients do")]
     drop(tokio::spawn(async move {
         work::pause(span).await;

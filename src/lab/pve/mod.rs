@@ -28,6 +28,7 @@ mod config;
 mod config_lock;
 mod console;
 mod content;
+mod copies;
 mod create;
 mod destroy;
 mod disks;
@@ -37,11 +38,13 @@ mod drive;
 mod fetch;
 mod file;
 mod formats;
+mod ha;
 pub mod hypervisor;
 mod incident;
 mod network;
 mod nodes;
 mod past;
+mod people;
 mod pools;
 mod power;
 mod property;
@@ -56,6 +59,7 @@ mod schema;
 mod seed;
 mod server;
 mod size;
+mod snapshots;
 mod start;
 mod status;
 mod task;
@@ -112,6 +116,8 @@ pub struct State {
     pub locked_storages: BTreeSet<String>,
     pub broadcast: Broadcast,
     pub incidents: Incidents,
+    /// By VMID.
+    ha: BTreeMap<u32, ha::Resource>,
     /// Where the recordings' download server answers, when there is none of its own.
     pub served: Option<Served>,
     /// Where this face answers: its clients may know it under another port than the site's own 8006.
@@ -141,6 +147,7 @@ impl State {
             locked_storages: BTreeSet::new(),
             broadcast: Broadcast::default(),
             incidents: Incidents::default(),
+            ha: BTreeMap::new(),
             served: None,
             own: None,
             addresses: BTreeMap::new(),

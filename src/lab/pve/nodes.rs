@@ -136,3 +136,18 @@ pub(super) fn machines(call: &mut Call) -> Reply {
     ]);
     Reply::Data(rows)
 }
+
+/// `GET /nodes/{node}/dns`
+pub(super) fn dns() -> Reply {
+    Reply::Data(json!({ "search": "example.net", "dns1": "192.0.2.53" }))
+}
+
+/// `GET /nodes/{node}/time`
+pub(super) fn time(call: &mut Call) -> Reply {
+    Reply::Data(json!({ "timezone": "Etc/UTC", "time": call.now, "localtime": call.now }))
+}
+
+/// `GET /nodes/{node}/syslog`: nobody writes one in the lab.
+pub(super) fn syslog() -> Reply {
+    Reply::Data(json!([]))
+}

@@ -17,7 +17,7 @@ use super::request::{self, Asked, Sent, Unread};
 use super::routes::Route;
 use super::verify::{self, Errors, Raw};
 use super::work::{self, Order, Work};
-use super::{acl, agent, config_lock, console, dispatch, download, file};
+use super::{acl, agent, config_lock, console, dispatch, download, file, ha};
 use crate::lab::clock::Clock;
 use crate::lab::faults::{Effect, Face};
 use crate::lab::http::{Hangup, Peer, Request, Response};
@@ -226,6 +226,7 @@ async fn call(
         }
     };
     if endpoint.method != "GET" {
+        ha::attend(shared);
         shared.wake();
     }
     if let (Some(knock), Reply::Data(data)) = (&asked.knock, &reply) {

@@ -19,6 +19,9 @@ const HEAD: usize = 4096;
 pub(super) fn work(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(), String> {
     let vm = world.pve.vms.get_mut(&vmid).filter(|vm| vm.node == node).ok_or_else(|| no_config(node, vmid))?;
     vm.check_lock()?;
+    if vm.is_template() {
+        return Err("you can't start a vm if it's a template".into());
+    }
     if hypervisor::is_running(world, vmid) {
         return Err(format!("VM {vmid} already running"));
     }

@@ -14,7 +14,10 @@ use super::auth::Identity;
 use super::create::Creation;
 use super::hypervisor::Hypervisor;
 use super::power::{Shutdown, Stop};
-use super::{config, console, content, create, destroy, download, file, hypervisor, incident, power, resize, start};
+use super::snapshots::{self, Deed};
+use super::{
+    config, console, content, copies, create, destroy, download, file, ha, hypervisor, incident, power, resize, start,
+};
 use crate::lab::clock::{Clock, physics};
 use crate::lab::world::{Shared, World};
 
@@ -62,6 +65,29 @@ pub(super) enum Work {
     },
     Upload(file::Upload),
     Download(download::Request),
+    Template,
+    Clone(copies::Clone),
+    Migrate {
+        target: String,
+        /// Local disks are not to be copied.
+        refuse_local: bool,
+    },
+    Move {
+        disk: String,
+        storage: String,
+        format: Option<String>,
+        delete: bool,
+    },
+    Snapshot {
+        deed: Deed,
+        name: String,
+        description: Option<String>,
+    },
+    /// A start or stop that the manager of high availability is asked for.
+    Request {
+        vmid: u32,
+        start: bool,
+    },
     /// A terminal that waits for a connection.
     Console {
         port: u16,
@@ -109,6 +135,7 @@ pub(super) async fn run(shared: Shared, order: Order, mut job: Job) {
     if let Some(vmid) = made {
         incident::after_creation(&shared, vmid);
     }
+    ha::attend(&shared);
     shared.wake();
 }
 
@@ -180,6 +207,22 @@ fn act(world: &mut World, worker: &Worker) -> Result<(), String> {
         Work::Configure(change) => config::work(world, worker, vmid, change),
         Work::DeleteVolume { volid } => content::delete_work(world, upid, node, volid),
         Work::Upload(upload) => file::upload_work(world, upid, node, upload, worker.now),
+        Work::Template => {
+            copies::template(world, node, vmid);
+            Ok(())
+        }
+        Work::Clone(clone) => copies::clone(world, worker, vmid, clone),
+        Work::Migrate { target, refuse_local } => copies::migrate(world, worker, vmid, target, *refuse_local),
+        Work::Move { disk, storage, format, delete } => {
+            copies::relocate(world, worker, vmid, (disk, storage, format.as_deref(), *delete))
+        }
+        Work::Snapshot { deed, name, description } => {
+            snapshots::work(world, worker, vmid, *deed, name, description.as_deref())
+        }
+        Work::Request { vmid, start } => {
+            ha::write_down(world, upid, *vmid, *start);
+            Ok(())
+        }
         Work::Console { .. } | Work::Download(_) | Work::Shutdown(_) | Work::Reboot(_) => Ok(()),
     }
 }
