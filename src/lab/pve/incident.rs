@@ -74,7 +74,17 @@ pub(super) async fn storage_locks(shared: &Shared, upid: &str, storages: &[Strin
         return Ok(());
     }
     let storage = blocked().unwrap_or_default();
-    Err(format!("can't lock file '/var/lock/pve-manager/pve-storage-{storage}' - got timeout"))
+    let shared = shared.lock().site.storages.get(&storage).is_some_and(|known| known.shared);
+    Err(lock_timeout(&storage, shared))
+}
+
+/// A local storage has a lock file, a shared one a lock of the cluster.
+pub(super) fn lock_timeout(storage: &str, shared: bool) -> String {
+    if shared {
+        format!("cfs-lock 'storage-{storage}' error: got lock request timeout")
+    } else {
+        format!("can't lock file '/var/lock/pve-manager/pve-storage-{storage}' - got timeout")
+    }
 }
 
 /// Kills the worker `upid` if that is to happen.

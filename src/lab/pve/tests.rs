@@ -1,5 +1,6 @@
 //! The face under the script of faults, on the slow clock, with strangers, and under nonsense.
 
+mod console;
 mod life;
 
 use std::time::Duration;

@@ -11,8 +11,8 @@ mod compare;
 mod files;
 mod player;
 mod protocol;
-mod socket;
-mod wire;
+pub(super) mod socket;
+pub(super) mod wire;
 
 use std::collections::BTreeMap;
 

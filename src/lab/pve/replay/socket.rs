@@ -6,7 +6,7 @@ use super::compare::difference;
 use super::wire::Connection;
 
 /// A client's frame: whole, masked.
-fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(in crate::lab::pve) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match u8::try_from(payload.len()) {
         Ok(short) if short < 126 => frame.push(0x80 | short),
@@ -21,7 +21,7 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-async fn received(connection: &mut Connection) -> Option<Value> {
+pub(in crate::lab::pve) async fn received(connection: &mut Connection) -> Option<Value> {
     let head = connection.take(2).await?;
     let length = match head[1] & 0x7f {
         126 => {
@@ -36,7 +36,11 @@ async fn received(connection: &mut Connection) -> Option<Value> {
 }
 
 /// Says what the client said, and compares what the server says. `opening` is `USER:TICKET` and a line's end.
-pub(super) async fn play(connection: &mut Connection, frames: &[Value], opening: &str) -> Result<(), String> {
+pub(in crate::lab::pve) async fn play(
+    connection: &mut Connection,
+    frames: &[Value],
+    opening: &str,
+) -> Result<(), String> {
     // How the output is cut into frames depends on the moment.
     let mut output = String::new();
     for said in frames {

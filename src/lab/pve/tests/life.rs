@@ -152,3 +152,31 @@ async fn an_answer_of_the_proxy_has_no_body_and_the_work_goes_on() {
     assert_eq!((status, body), (596, Value::Null));
     assert_eq!(lab.data("GET", "/nodes/lab1/qemu/100/config", &[]).await["tags"], "x");
 }
+
+#[tokio::test]
+async fn a_tag_needs_a_bridge_that_knows_tags_or_a_port() {
+    let bridge = |name: &str, ports: &str, vlan_aware| crate::lab::site::Bridge {
+        name: name.into(),
+        vlan_aware,
+        ports: ports.into(),
+        active: true,
+    };
+    let lab = lab(|site| site.bridges.extend([bridge("inner", "", false), bridge("outer", "eno2", false)])).await;
+    for (vmid, name, ends) in
+        [("100", "inner", "start failed: QEMU exited with code 1"), ("101", "outer", "OK"), ("102", "vmbr0", "OK")]
+    {
+        let net = format!("virtio,bridge={name},tag=7");
+        lab.data("POST", "/nodes/lab1/qemu", &[("vmid", vmid), ("net0", &net)]).await;
+        let upid = lab.data("POST", &format!("/nodes/lab1/qemu/{vmid}/status/start"), &[]).await;
+        assert_eq!(lab.exit_of(&upid).await, ends, "{name}");
+    }
+    let world = lab.shared.lock();
+    let told = world
+        .pve
+        .tasks
+        .all
+        .iter()
+        .flat_map(|task| &task.log)
+        .any(|line| line == "no physical interface on bridge 'inner'");
+    assert!(told);
+}
