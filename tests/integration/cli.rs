@@ -8,6 +8,7 @@ mod contexts;
 mod desk;
 mod destroy;
 mod diff;
+mod fixture;
 mod journey;
 mod killed;
 mod output;

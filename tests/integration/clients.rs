@@ -26,7 +26,7 @@ fn tools() -> PathBuf {
 impl Playground {
     async fn of(pve: &str) -> Self {
         let site = Site { pve: pve.to_owned(), ..Site::default() };
-        let lab = Lab::start(LabOptions { site, port: 0 }).await.expect("the lab starts");
+        let lab = Lab::start(LabOptions { site, ..LabOptions::default() }).await.expect("the lab starts");
         let dir = tempfile::tempdir().expect("a directory");
         let ca = pvetalos::secrets::file::write_private(&dir.path().join("ca.pem"), lab.endpoints().ca_pem.as_bytes());
         ca.expect("a file");

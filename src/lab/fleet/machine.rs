@@ -24,6 +24,8 @@ pub struct Machine {
     pub system: Option<System>,
     /// What the serial console showed, oldest line first.
     pub console: Vec<String>,
+    /// How many lines it showed in all.
+    pub printed: u64,
     /// Keys that were enrolled without a variable store: gone when power goes.
     pub(super) volatile_keys: bool,
     pub(super) timer: Timer,
@@ -113,6 +115,7 @@ impl Machine {
             stage: Stage::Starting,
             system: None,
             console: Vec::new(),
+            printed: 0,
             volatile_keys: false,
             timer: Timer::default(),
         }
@@ -135,6 +138,7 @@ impl Machine {
             self.console.remove(0);
         }
         self.console.push(line.to_owned());
+        self.printed += 1;
     }
 
     /// The role that its configuration gives it.
