@@ -4,6 +4,7 @@
 //! ([`Hangup`]), keep-alive with Proxmox's bounds, and a server that is gone as
 //! soon as its [`ServerHandle`] is dropped, with all its connections.
 
+pub mod line;
 mod wire;
 
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use line::{Fray, Line, Plug};
+
 pub type Request = http::Request<Incoming>;
 pub type Response = http::Response<Full<Bytes>>;
 
@@ -38,6 +41,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// What the client proved to own, leaf first; empty unless the server asked.
     pub certificates: Vec<CertificateDer<'static>>,
+    /// The connection itself.
+    pub line: Line,
 }
 
 /// How long a connection may live.
@@ -124,18 +129,21 @@ where
 {
     // Answers are small and waited for.
     drop(stream.set_nodelay(true));
+    let line = Line::default();
+    let stranger = Peer { address, certificates: Vec::new(), line: line.clone() };
     let mut first = [0];
     if limits.proxmox && tls.is_some() && matches!(stream.peek(&mut first).await, Ok(1) if first[0] != TLS_HANDSHAKE) {
-        let peer = Peer { address, certificates: Vec::new() };
-        return converse(stream, peer, limits, |request, _| async move { Ok(to_https(&request)) }).await;
+        return converse(stream, stranger, limits, |request, _| async move { Ok(to_https(&request)) }).await;
     }
+    let stream = Plug::new(stream, line.clone());
     let Some(acceptor) = tls else {
-        return converse(stream, Peer { address, certificates: Vec::new() }, limits, handler).await;
+        return converse(Fray::new(stream, line), stranger, limits, handler).await;
     };
     let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else { return };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    let peer = Peer { address, certificates };
+    let peer = Peer { certificates, ..stranger };
+    let stream = Fray::new(stream, line);
     if limits.proxmox {
         converse(wire::Wire::new(stream), peer, limits, handler).await;
     } else {
@@ -215,6 +223,13 @@ pub fn answer(status: u16, reason: &str, content_type: &str, body: impl Into<Byt
 pub fn without_length(mut response: Response) -> Response {
     response.headers_mut().insert(wire::NO_LENGTH, HeaderValue::from_static("1"));
     response
+}
+
+/// The same answer with another body.
+pub async fn rewritten(response: Response, change: impl FnOnce(&[u8]) -> Vec<u8>) -> Response {
+    let (parts, body) = response.into_parts();
+    let Ok(body) = body.collect().await;
+    Response::from_parts(parts, Full::new(change(&body.to_bytes()).into()))
 }
 
 /// The request's whole body, or `None` if it is longer than `limit` bytes or breaks off.

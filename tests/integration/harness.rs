@@ -142,8 +142,8 @@ pub(crate) struct Bench {
     /// Hands out [`BUNDLE`] and does not make one for every run.
     stocked: bool,
     before: Before,
-    /// Calls that [`Bench::take_log`] has answered.
-    read: Cell<usize>,
+    /// Calls that [`Bench::take_log`] has answered and that ask for a change of the stranger.
+    read: RefCell<Vec<Call>>,
 }
 
 /// What must be the same in the end.
@@ -216,6 +216,7 @@ impl Bench {
             .into(),
         });
         let lab = Lab::start(LabOptions { site, port: 0 }).await.expect("the lab starts");
+        lab.shared().lock().faults.log.keep_all();
         let ends = lab.endpoints();
         let (id, secret) = setup.token.unwrap_or_else(|| (ends.token_id.as_str(), ends.token_secret.expose()));
         let token = Token::parse(&Secret::new(format!("{id}\n{secret}"))).expect("a token");
@@ -234,7 +235,7 @@ impl Bench {
         let guests = lab.shared().lock().pve.vms.keys().copied().collect();
         let before = Before { guests, volumes: volumes(&lab), stranger: stranger(&lab) };
         assert!(before.stranger.1, "the stranger runs");
-        Self { lab, profile, pve, factory, dir, stocked: setup.stocked, before, read: Cell::new(0) }
+        Self { lab, profile, pve, factory, dir, stocked: setup.stocked, before, read: RefCell::default() }
     }
 
     pub(crate) fn reach(&self) -> Reach {
@@ -398,9 +399,10 @@ impl Bench {
 
     /// The calls since the last time that this was asked, oldest first.
     pub(crate) fn take_log(&self) -> Vec<Call> {
-        let world = self.lab.shared().lock();
-        let calls = &world.faults.log;
-        calls[self.read.replace(calls.len())..].to_vec()
+        let calls = self.lab.shared().lock().faults.log.take();
+        let about = calls.iter().filter(|call| changes(call) && call.subject == STRANGER.to_string());
+        self.read.borrow_mut().extend(about.cloned());
+        calls
     }
 
     /// etcds that were ever bootstrapped.
@@ -448,9 +450,12 @@ impl Bench {
         let there = volumes(&self.lab);
         let lost = self.before.volumes.difference(&there);
         found.extend(lost.map(|volume| format!("volume {volume} was deleted")));
+        let read = self.read.borrow();
         let world = self.lab.shared().lock();
-        let about = world.faults.log.iter().filter(|call| changes(call) && call.subject == STRANGER.to_string());
+        let about = world.faults.log.iter().chain(read.iter());
+        let about = about.filter(|call| changes(call) && call.subject == STRANGER.to_string());
         found.extend(about.map(|call| format!("{} was asked for the stranger", call.name)));
+        found.extend(world.harm());
         drop(world);
         let text = |path: &Path| std::fs::read_to_string(path).expect("the user's file");
         if !kube::kubeconfig::holds(&text(&self.kubeconfig()), "office").expect("a kubeconfig") {

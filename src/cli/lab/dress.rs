@@ -73,3 +73,20 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> Result<T, F
     let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
     serde_saphyr::from_str(&text).map_err(|error| failed(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_in_the_help_is_a_script() {
+        let (_, example) = super::super::FAULTS.split_once("clones the VM.\n").expect("an example");
+        let script: Vec<Fault> = serde_saphyr::from_str(example).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(script.len(), 4);
+        for (effect, _) in super::super::FAULTS.lines().filter_map(|line| line.trim().split_once("   ")) {
+            let Some(effect) = effect.strip_prefix("corrupt: ") else { continue };
+            let line = format!("[{{ face: kube, effect: {{ corrupt: {effect} }} }}]");
+            serde_saphyr::from_str::<Vec<Fault>>(&line).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+}

@@ -19,23 +19,24 @@ use super::verify::{self, Errors, Raw};
 use super::work::{self, Order, Work};
 use super::{acl, agent, config_lock, dispatch, download, file};
 use crate::lab::clock::Clock;
-use crate::lab::faults::{Effect, Face};
+use crate::lab::faults::Face;
+use crate::lab::faults::gate::{self, Fate, Spoil};
 use crate::lab::http::{Hangup, Peer, Request, Response};
 use crate::lab::world::Shared;
 
 /// How long a refused caller waits for the news.
 const PENALTY: Duration = Duration::from_secs(3);
 
-pub(super) async fn handle(shared: Shared, request: Request, _peer: Arc<Peer>) -> Result<Response, Hangup> {
+pub(super) async fn handle(shared: Shared, request: Request, peer: Arc<Peer>) -> Result<Response, Hangup> {
     let gzip = request
         .headers()
         .get(ACCEPT_ENCODING)
         .is_some_and(|value| value.to_str().is_ok_and(|value| value.contains("gzip")));
-    let response = serve(&shared, request).await?;
+    let response = serve(&shared, request, &peer).await?;
     Ok(if gzip { answer::compress(response).await } else { response })
 }
 
-async fn serve(shared: &Shared, request: Request) -> Result<Response, Hangup> {
+async fn serve(shared: &Shared, request: Request, peer: &Peer) -> Result<Response, Hangup> {
     if request::is_overlong(&request) {
         let clock = shared.lock().site.clock;
         work::pause(clock.span(Duration::from_secs(5))).await;
@@ -48,7 +49,7 @@ async fn serve(shared: &Shared, request: Request) -> Result<Response, Hangup> {
     let world_call = asked.route.as_ref().is_some_and(|route| route.endpoint.world);
     if let (Err(_), false) = (&asked.who, world_call) {
         // Not a byte of the body is read for a stranger.
-        return observed(shared, &asked, Ok(Sent { raw: Raw::new(), file: None })).await;
+        return observed(shared, &asked, Ok(Sent { raw: Raw::new(), file: None }), peer).await;
     }
     if let (Some(_), Ok(who)) = (&asked.multipart, &asked.who)
         && let Err(failure) = upload_permitted(shared, &asked, who)
@@ -66,7 +67,7 @@ async fn serve(shared: &Shared, request: Request) -> Result<Response, Hangup> {
             return Err(Hangup);
         }
     };
-    let mut response = observed(shared, &asked, sent).await?;
+    let mut response = observed(shared, &asked, sent, peer).await?;
     if asked.multipart.is_some() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -81,33 +82,32 @@ fn upload_permitted(shared: &Shared, asked: &Asked, who: &Identity) -> Result<()
 }
 
 /// Reports the call to the script, and does what the script says.
-async fn observed(shared: &Shared, asked: &Asked, sent: Result<Sent, Box<Response>>) -> Result<Response, Hangup> {
+async fn observed(
+    shared: &Shared,
+    asked: &Asked,
+    sent: Result<Sent, Box<Response>>,
+    peer: &Peer,
+) -> Result<Response, Hangup> {
     let name = format!("{} {}", asked.method, asked.route.as_ref().map_or(&asked.path, |route| &route.endpoint.path));
     let subject = subject(asked, sent.as_ref().ok());
-    let effect = shared.lock().observe(Face::Pve, &name, &subject);
-    let spoiled = match effect {
-        None => None,
-        Some(Effect::Refuse { code, text }) => {
-            return Ok(asked.envelope.failure(&Failure::with(code, text)));
-        }
-        Some(Effect::LoseRequest) => return Err(Hangup),
-        Some(Effect::Silent) => std::future::pending().await,
-        Some(Effect::Delay { millis }) => {
-            work::pause(Duration::from_millis(millis)).await;
-            None
-        }
-        Some(Effect::LoseReply) => {
-            drop(proceed(shared, asked, sent, None).await?);
-            return Err(Hangup);
-        }
-        Some(Effect::ActThenFail { code, text }) => Some((code, text)),
+    let failure = |code, text: &str| asked.envelope.failure(&Failure::with(code, text));
+    let spoil = match gate::enter(shared, Face::Pve, &name, &subject).await {
+        Ok(spoil) => spoil,
+        Err(Fate::Refused { code, text }) => return Ok(failure(code, &text)),
+        Err(Fate::Ended(ending)) => return Err(peer.end(ending)),
     };
-    let Some((code, text)) = spoiled else { return proceed(shared, asked, sent, None).await };
+    let spoiled = match &spoil {
+        Spoil::Failed { text, .. } => Some(text.clone()),
+        _ => None,
+    };
     let task = asked.route.as_ref().is_some_and(|route| route.endpoint.method != "GET");
-    let response = proceed(shared, asked, sent, Some(text.clone())).await?;
+    let response = proceed(shared, asked, sent, spoiled).await?;
     // A call that started a task has answered with its UPID, and the task tells; any other tells itself.
     let started = task && response.extensions().get::<Started>().is_some();
-    if started { Ok(response) } else { Ok(asked.envelope.failure(&Failure::with(code, text))) }
+    if started && matches!(spoil, Spoil::Failed { .. }) {
+        return Ok(response);
+    }
+    spoil.http(peer, response, failure).await
 }
 
 /// Marks the answer of a call that started a task.
