@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::factory;
 use super::faults::{Effect, Face, Faults};
@@ -152,6 +153,12 @@ impl Shared {
             self.wake();
         }
         effect
+    }
+
+    /// A call will never be answered: for tests, which end their process then.
+    pub(super) fn fall_silent(&self) {
+        self.lock().faults.silenced += 1;
+        self.wake();
     }
 
     /// Tells the driver (and anybody in [`Shared::changed`]) to look again.

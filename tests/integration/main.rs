@@ -10,4 +10,5 @@ mod harness;
 mod layers;
 mod render;
 mod repeat;
+mod soak;
 mod unwind;

@@ -62,7 +62,7 @@ pub enum Lacks {
 pub enum Deed {
     /// Stops it and deletes it, disks and all.
     Delete,
-    /// Deletes it and makes another VM with its number.
+    /// Deletes it, and puts a clone of it under its number: only the UUID tells.
     Reuse,
     /// Clones it: tags, description and all, but with another UUID, as Proxmox does.
     Clone,
@@ -164,22 +164,21 @@ impl World {
             (ELSEWHERE..ELSEWHERE * 2).find(|vmid| !self.pve.vms.contains_key(vmid)).expect("there are enough numbers");
         match deed {
             Deed::Delete => self.evict(vmid),
-            Deed::Reuse => {
-                let node = self.pve.vms.get(&vmid).map_or_else(String::new, |vm| vm.node.clone());
-                self.evict(vmid);
-                let config = [("name", "theirs".to_owned()), ("smbios1", format!("uuid={}", Uuid::new_v4()))];
-                self.settle(vmid, node, config.map(|(option, text)| (option.to_owned(), text)).into(), true);
-            }
-            Deed::Clone | Deed::Copy => {
+            Deed::Reuse | Deed::Clone | Deed::Copy => {
                 let Some(vm) = self.pve.vms.get(&vmid) else { return };
                 let (node, mut config) = (vm.node.clone(), vm.config.clone());
                 // Disks of its own would be copies: they are of no interest here, and so is what its drives hold.
-                config
-                    .retain(|option, _| !["scsi0", "efidisk0", "tpmstate0", "ide2", "lock"].contains(&option.as_str()));
-                if deed == Deed::Clone {
+                let without = ["scsi0", "efidisk0", "tpmstate0", "ide2", "lock"];
+                config.retain(|option, _| !without.contains(&option.as_str()));
+                if deed != Deed::Copy {
                     config.insert("smbios1".into(), format!("uuid={}", Uuid::new_v4()));
                 }
-                self.settle(free, node, config, false);
+                if deed == Deed::Reuse {
+                    self.evict(vmid);
+                    self.settle(vmid, node, config, true);
+                } else {
+                    self.settle(free, node, config, false);
+                }
             }
             Deed::Restore => {
                 self.fleet.power_off(vmid);

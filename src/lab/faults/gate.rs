@@ -20,12 +20,15 @@ pub(in crate::lab) enum Fate {
 }
 
 /// What becomes of the answer to a call that is served.
-#[derive(Clone, Debug)]
 pub(in crate::lab) enum Spoil {
     Nothing,
-    Failed { code: u16, text: String },
+    Failed {
+        code: u16,
+        text: String,
+    },
     Ended(Ending),
-    Never,
+    /// It never comes.
+    Never(Never),
     Damaged(Damage),
 }
 
@@ -38,7 +41,7 @@ pub(in crate::lab) async fn enter(shared: &Shared, face: Face, name: &str, subje
         Some(Effect::Refuse { code, text }) => return Err(Fate::Refused { code, text }),
         Some(Effect::LoseRequest) => return Err(Fate::Ended(Ending::Closed)),
         Some(Effect::Reset) => return Err(Fate::Ended(Ending::Reset)),
-        Some(Effect::Silent) => std::future::pending().await,
+        Some(Effect::Silent) => Never(shared.clone()).comes().await,
         Some(Effect::Delay { millis }) => {
             pause(Duration::from_millis(millis)).await;
             Spoil::Nothing
@@ -46,9 +49,19 @@ pub(in crate::lab) async fn enter(shared: &Shared, face: Face, name: &str, subje
         Some(Effect::ActThenFail { code, text }) => Spoil::Failed { code, text },
         Some(Effect::LoseReply) => Spoil::Ended(Ending::Closed),
         Some(Effect::ActThenReset) => Spoil::Ended(Ending::Reset),
-        Some(Effect::ActThenSilent) => Spoil::Never,
+        Some(Effect::ActThenSilent) => Spoil::Never(Never(shared.clone())),
         Some(Effect::Corrupt(damage)) => Spoil::Damaged(damage),
     })
+}
+
+/// An answer that never comes.
+pub(in crate::lab) struct Never(Shared);
+
+impl Never {
+    pub(in crate::lab) async fn comes<T>(self) -> T {
+        self.0.fall_silent();
+        std::future::pending().await
+    }
 }
 
 impl Spoil {
@@ -63,7 +76,7 @@ impl Spoil {
             Self::Nothing => Ok(response),
             Self::Failed { code, text } => Ok(failure(code, &text)),
             Self::Ended(ending) => Err(peer.end(ending)),
-            Self::Never => std::future::pending().await,
+            Self::Never(never) => never.comes().await,
             Self::Damaged(Damage::Broken) => {
                 peer.line.break_off();
                 Ok(response)

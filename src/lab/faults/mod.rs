@@ -162,6 +162,8 @@ pub struct Faults {
     pub log: Log,
     /// What somebody else brought onto the site, as it was left.
     pub foreign: BTreeMap<u32, Foreign>,
+    /// Calls that are not answered and never will be.
+    pub silenced: usize,
     /// Storages that an event filled, and what was used of them before: GiB.
     filled: BTreeMap<String, u64>,
     label: String,

@@ -136,7 +136,7 @@ impl Face {
             Spoil::Nothing => result,
             Spoil::Failed { code, text } => Err(failed(code, text)),
             Spoil::Ended(ending) => peer.hang_up(ending).await,
-            Spoil::Never => std::future::pending().await,
+            Spoil::Never(never) => never.comes().await,
             Spoil::Damaged(Damage::Garbled) => {
                 peer.garble();
                 result

@@ -143,7 +143,7 @@ async fn operators_do_what_operators_do() {
         let name = there.and_then(|vm| vm.config.get("name")).map(String::as_str);
         let expected = match deed {
             Deed::Delete => (None, false, vec![]),
-            Deed::Reuse => (Some("theirs"), true, vec![101]),
+            Deed::Reuse => (Some("vm-101"), true, vec![101]),
             Deed::Clone | Deed::Copy => (Some("vm-101"), true, vec![9000]),
             Deed::Restore | Deed::Stop => (Some("vm-101"), false, vec![]),
             Deed::Rename => (Some("renamed"), true, vec![]),
