@@ -214,6 +214,13 @@ impl Inventory {
         }
     }
 
+    /// `volid`, if this run fetched it for VMs on `node`: to that node's storage, or to one that all nodes share.
+    pub fn fetched<'a>(&self, node: &str, volid: &'a str) -> Option<&'a str> {
+        let own = self.images.get(node);
+        let made = |(known, created): &(String, bool)| *created && known == volid;
+        own.map_or_else(|| self.images.values().any(made), made).then_some(volid)
+    }
+
     /// The address at which `name` was last proven to answer.
     pub fn address(&self, name: &str) -> Result<IpAddr, Unknown> {
         self.machine(name)?.ip.ok_or_else(|| Unknown { machine: name.to_owned(), what: "address" })
@@ -242,6 +249,18 @@ mod tests {
         {
             assert!(bad.parse::<Mac>().is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn an_image_was_fetched_where_this_run_fetched_it() {
+        let mut inventory = Inventory::default();
+        let mut fold = |node: &str, volid: &str, created| {
+            inventory.fold(&Fact::Image { node: node.into(), volid: volid.into(), created });
+            [inventory.fetched("vs01", "a:iso/x").is_some(), inventory.fetched("vs02", "a:iso/x").is_some()]
+        };
+        assert_eq!(fold("vs01", "a:iso/x", true), [true, true], "vs02 has none of its own: the storage is shared");
+        assert_eq!(fold("vs02", "a:iso/x", false), [true, false]);
+        assert_eq!(fold("vs01", "a:iso/y", true), [false, false]);
     }
 
     #[test]

@@ -98,10 +98,11 @@ pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<
                 .hint(format!("run: pvetalos destroy --profile {}", profile.name)));
         }
     };
-    let in_flight = unsettled(&engine.inventory());
+    let known = destroy::Known { mark: plan.mark.clone(), inventory: engine.inventory() };
     let story = conclude(engine.into_journal(), &unwound)?;
-    if in_flight && story.is_some() {
-        let audit = destroy::audit_after_flight(&profile, &connection, &state_dir, &args.files, &listener).await;
+    if unsettled(&known.inventory) && story.is_some() {
+        let audit =
+            destroy::audit_after_flight(&profile, &connection, &state_dir, &args.files, &known, &listener).await;
         if let Some(left) = audit?.left() {
             reporter.finish();
             return Err(Failure { code: Code::Left, ..failure }.hint(left));

@@ -4,6 +4,7 @@
 //! journal is lost, the site itself is asked: whatever carries the cluster's mark
 //! and proves it is destroyed; whatever only claims it is named and left alone.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::report::{LogWriter, Reporter};
 use crate::steps::mark::{Claim, Mark};
-use crate::steps::{Context, destroy_marked};
+use crate::steps::{Context, destroy_marked, remove_image};
 use crate::wait::{self, Pace, Probe};
 
 #[derive(clap::Args)]
@@ -96,6 +97,7 @@ async fn take_away(
     reporter.attach(log);
     let listener = |event: &Event| reporter.hear(event);
     let mut story = None;
+    let mut known = None;
     if let Some((journal, plan)) = open {
         let tools = connection.toolbox(profile, plan.mark.clone(), &state_dir, files);
         let engine = Engine::new(&tools, &plan, journal, &listener);
@@ -104,9 +106,10 @@ async fn take_away(
             reporter.finish();
             return Err(left(Failure::new(Code::Left, format!("cluster {name} is not gone")), &leftovers, name));
         }
+        known = Some(Known { mark: plan.mark.clone(), inventory: engine.inventory() });
         story = conclude(engine.into_journal(), &leftovers)?;
     }
-    let audit = sweep_marks(profile, connection, &state_dir, files, &listener).await;
+    let audit = sweep_marks(profile, connection, &state_dir, files, known.as_ref(), &listener).await;
     reporter.finish();
     let audit = audit?;
     if story.is_none() {
@@ -154,6 +157,20 @@ impl Audit {
     }
 }
 
+/// What the journal knew of a run that was taken away.
+pub(super) struct Known {
+    pub mark: Mark,
+    pub inventory: Inventory,
+}
+
+impl Known {
+    /// Whether the run ever asked for `vmid` for this machine. It noted each number before it asked.
+    fn asked_for(&self, machine: &str, vmid: u32) -> bool {
+        let tried = self.inventory.machines.get(machine).map(|machine| machine.tried.as_slice()).unwrap_or_default();
+        tried.iter().any(|(_, tried)| *tried == vmid)
+    }
+}
+
 /// [`sweep_marks`] for requests that were dropped while they were under way.
 ///
 /// Dropping a connection takes nothing back: a request that waits in Proxmox's accept queue is carried out later, when
@@ -163,6 +180,7 @@ pub(super) async fn audit_after_flight(
     connection: &Connection,
     state_dir: &Path,
     files: &Files,
+    known: &Known,
     listener: &dyn Fn(&Event),
 ) -> Result<Audit, Failure> {
     let looks = std::cell::Cell::new(0);
@@ -175,7 +193,7 @@ pub(super) async fn audit_after_flight(
         |_| {},
         async || {
             looks.set(looks.get() + 1);
-            match sweep_marks(profile, connection, state_dir, files, listener).await {
+            match sweep_marks(profile, connection, state_dir, files, Some(known), listener).await {
                 Ok(audit) if looks.get() < 4 && audit.failed.is_empty() => {
                     Probe::NotYet(String::from("too early to tell"))
                 }
@@ -193,10 +211,12 @@ async fn sweep_marks(
     connection: &Connection,
     state_dir: &Path,
     files: &Files,
+    known: Option<&Known>,
     listener: &dyn Fn(&Event),
 ) -> Result<Audit, Failure> {
     let mut audit = Audit::default();
-    for (vmid, claim, node) in claims(profile, connection, &mut audit).await? {
+    let mut images = BTreeMap::new();
+    for (vmid, claim, node) in claims(profile, connection, known, &mut audit).await? {
         let what = format!("VM {vmid} {} on node {node}", claim.machine);
         let tools = connection.toolbox(profile, claim.mark.clone(), state_dir, files);
         let inventory = Inventory::default();
@@ -209,13 +229,27 @@ async fn sweep_marks(
             durable: &|_| Ok(()),
         };
         match destroy_marked(&context, &claim.machine, &node, vmid).await {
-            Ok(()) => audit.destroyed.push(what),
+            Ok(()) => {
+                audit.destroyed.push(what);
+                images.extend(claim.image.map(|volid| ((node, volid), claim.mark)));
+            }
             Err(error) => audit.failed.push(format!("{what}: {error}")),
+        }
+    }
+    for ((node, volid), mark) in images {
+        let tools = connection.toolbox(profile, mark, state_dir, files);
+        let inventory = Inventory::default();
+        let tick = |tick| listener(&Event::Tick(tick));
+        let step = StepId::of("delete_image", &node);
+        let context = Context { tools: &tools, inventory: &inventory, step, tick: &tick, durable: &|_| Ok(()) };
+        // What cannot be deleted is an image, and no part of the cluster: it is named, and that is all.
+        if let Err(error) = remove_image(&context, &node, &volid).await {
+            audit.left_alone.push(format!("{volid} on node {node}: {error}"));
         }
     }
     // The proof: asked once more, the site shows none.
     let mut again = Audit::default();
-    for (vmid, claim, node) in claims(profile, connection, &mut again).await? {
+    for (vmid, claim, node) in claims(profile, connection, known, &mut again).await? {
         let what = format!("VM {vmid} {} on node {node} is still there", claim.machine);
         if !audit.failed.iter().any(|known| known.contains(&format!("VM {vmid} "))) {
             audit.failed.push(what);
@@ -227,6 +261,7 @@ async fn sweep_marks(
 async fn claims(
     profile: &Profile,
     connection: &Connection,
+    known: Option<&Known>,
     audit: &mut Audit,
 ) -> Result<Vec<(u32, Claim, String)>, Failure> {
     let tag = Mark::tag(&profile.name);
@@ -238,6 +273,16 @@ async fn claims(
         let name = guest.name.as_deref().unwrap_or("without a name");
         match connection.pve.config(&guest.node, guest.vmid).await {
             Ok(config) => match Claim::proven(&config) {
+                Some(claim)
+                    if known.is_some_and(|known| {
+                        known.mark == claim.mark && !known.asked_for(&claim.machine, guest.vmid)
+                    }) =>
+                {
+                    audit.left_alone.push(format!(
+                        "VM {} {name} has the UUID of {}, for which we never asked for that number: a restored copy",
+                        guest.vmid, claim.machine
+                    ));
+                }
                 Some(claim) if claim.mark.cluster == profile.name => proven.push((guest.vmid, claim, guest.node)),
                 _ => audit.left_alone.push(format!(
                     "VM {} {name} has the tag {tag}, but its UUID is not one that we gave: a clone or a copy",
@@ -248,7 +293,26 @@ async fn claims(
             Err(error) => audit.failed.push(format!("VM {} {name} cannot be looked at: {error}", guest.vmid)),
         }
     }
-    Ok(proven)
+    Ok(unique(proven, audit))
+}
+
+/// Of two VMs that prove to be the same machine one is a restored copy, and without a journal nobody can say which.
+fn unique(proven: Vec<(u32, Claim, String)>, audit: &mut Audit) -> Vec<(u32, Claim, String)> {
+    let mut by_machine: BTreeMap<(uuid::Uuid, String), Vec<(u32, Claim, String)>> = BTreeMap::new();
+    for found in proven {
+        by_machine.entry((found.1.mark.nonce, found.1.machine.clone())).or_default().push(found);
+    }
+    let mut only = Vec::new();
+    for ((_, machine), mut found) in by_machine {
+        if let [_] = found.as_slice() {
+            only.append(&mut found);
+            continue;
+        }
+        let vmids: Vec<String> = found.iter().map(|(vmid, ..)| vmid.to_string()).collect();
+        let vmids = vmids.join(" and ");
+        audit.failed.push(format!("VMs {vmids} both prove to be {machine}: destroy the copy by hand, then try again"));
+    }
+    only
 }
 
 /// Takes the contexts out when no journal tells where they are: from the usual files, by the cluster's name.

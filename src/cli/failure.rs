@@ -78,7 +78,7 @@ impl From<crate::profile::ProfileError> for Failure {
 impl From<crate::engine::JournalError> for Failure {
     fn from(error: crate::engine::JournalError) -> Self {
         let code = match error {
-            crate::engine::JournalError::Locked { .. } => Code::Refused,
+            crate::engine::JournalError::Locked { .. } | crate::engine::JournalError::Begun { .. } => Code::Refused,
             _ => Code::Defect,
         };
         Self::of(code, &error)

@@ -29,6 +29,8 @@ pub enum JournalError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cluster {cluster} is being worked on by another pvetalos (it holds {path})")]
     Locked { cluster: String, path: PathBuf },
+    #[error("cluster {cluster} was begun by another pvetalos a moment ago ({path}): run the same command again")]
+    Begun { cluster: String, path: PathBuf },
     #[error(
         "{path} was written in journal format {found}; this program continues {MAJOR}.{MINOR} and older: use the version that wrote it"
     )]
@@ -74,7 +76,13 @@ impl Journal {
         let directory = Self::directory(state_dir, &plan.mark.cluster);
         let lock = lock(&directory, &plan.mark.cluster)?;
         let path = directory.join("journal.jsonl");
-        let mut file = open(&path, OpenOptions::new().create_new(true))?;
+        let mut file = match open(&path, OpenOptions::new().create_new(true)) {
+            // Between the look for a journal and the lock, somebody else had the lock and gave it back.
+            Err(JournalError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(JournalError::Begun { cluster: plan.mark.cluster.clone(), path });
+            }
+            opened => opened?,
+        };
         let header = Header { format: format!("{MAJOR}.{MINOR}"), program: env!("CARGO_PKG_VERSION").to_owned(), plan };
         write_line(&mut file, &header, &path)?;
         // The directory entry must survive too, or a crash right after the first create would find no journal.
@@ -90,7 +98,11 @@ impl Journal {
             return Ok(None);
         }
         let lock = lock(&directory, cluster)?;
-        let bytes = fs::read(&path).map_err(io_error("read", &path))?;
+        let bytes = match fs::read(&path) {
+            // Whoever had the lock has destroyed the cluster meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(io_error("read", &path))?,
+        };
         let Some(Replayed { format, plan, lines, state, whole }) = replay(&bytes, &path)? else {
             // Not even the header was written completely: nothing can have been done yet.
             fs::remove_file(&path).map_err(io_error("remove", &path))?;

@@ -177,6 +177,10 @@ impl<'a> Engine<'a> {
     ///
     /// Goes on after an error; what could not be taken away is returned, and an empty list means that nothing is left.
     pub async fn unwind(&self) -> Result<Vec<Leftover>, JournalError> {
+        // A process that died between its last line and the journal's stepping aside left nothing to do.
+        if self.journal.borrow().state().destroyed {
+            return Ok(Vec::new());
+        }
         let mut leftovers = Vec::new();
         for stage in self.plan.stages.iter().rev() {
             let mut waiting = stage.lanes.iter();

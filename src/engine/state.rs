@@ -44,9 +44,14 @@ impl State {
         self.steps.get(step)
     }
 
-    /// Whether anything was ever undone: such a run is taken to its end before anything is made again.
+    /// Whether anything was ever undone, or nothing is left: such a run is taken to its end before anything is made
+    /// again.
     pub fn unwinding(&self) -> bool {
-        self.steps.values().any(|last| matches!(last, Last::UndoStarted | Last::UndoFinished | Last::UndoFailed { .. }))
+        self.destroyed
+            || self
+                .steps
+                .values()
+                .any(|last| matches!(last, Last::UndoStarted | Last::UndoFinished | Last::UndoFailed { .. }))
     }
 
     /// Steps that started and whose undo has not finished: what is perhaps still there.
@@ -148,6 +153,14 @@ mod tests {
             state.apply(&record).unwrap();
         }
         assert!(state.apply(&Record::Started { step: step() }).is_err());
+    }
+
+    #[test]
+    fn what_was_destroyed_before_anything_was_done_is_not_gone_on_with() {
+        let mut state = State::default();
+        assert!(!state.unwinding());
+        state.apply(&Record::Destroyed).unwrap();
+        assert!(state.unwinding());
     }
 
     #[test]

@@ -211,7 +211,7 @@ fn recipe(world: &World, reach: Reach, wish: &Listener) -> Option<Recipe> {
             all.push(ip);
         }
     }
-    let names = Names { common_name, dns, ips: all };
+    let names = Names { common_name, dns, ips: all, ahead: world.fleet.ahead() };
     let Some(config) = config else { return Some(Recipe::Maintenance(names)) };
     Some(match wish.port {
         Port::Kubernetes => Recipe::Mutual { authority: config.cluster_ca.clone(), names, clients: Clients::Optional },

@@ -4,6 +4,7 @@
 //! ([`Hangup`]), keep-alive with Proxmox's bounds, and a server that is gone as
 //! soon as its [`ServerHandle`] is dropped, with all its connections.
 
+pub mod line;
 mod wire;
 
 use std::net::SocketAddr;
@@ -25,6 +26,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use line::{Fray, Line, Plug};
+
 pub type Request = http::Request<Incoming>;
 pub type Response = http::Response<Full<Bytes>>;
 
@@ -41,13 +44,11 @@ pub struct Peer {
     pub certificates: Vec<CertificateDer<'static>>,
     /// What came since the last answer, as far as the wire keeps it.
     head: wire::Head,
+    /// The connection itself.
+    pub line: Line,
 }
 
 impl Peer {
-    fn new(address: SocketAddr, certificates: Vec<CertificateDer<'static>>) -> Self {
-        Self { address, certificates, head: wire::Head::default() }
-    }
-
     /// A header's value with the white space at its end; `None` where the wire keeps no heads.
     pub fn raw_header(&self, name: &str) -> Option<Vec<u8>> {
         self.head.value(name)
@@ -165,23 +166,21 @@ where
 {
     // Answers are small and waited for.
     drop(stream.set_nodelay(true));
+    let line = Line::default();
+    let stranger = Peer { address, certificates: Vec::new(), head: wire::Head::default(), line: line.clone() };
     let mut first = [0];
     if limits.proxmox && tls.is_some() && matches!(stream.peek(&mut first).await, Ok(1) if first[0] != TLS_HANDSHAKE) {
-        return converse(
-            stream,
-            Peer::new(address, Vec::new()),
-            limits,
-            |request, _| async move { Ok(to_https(&request)) },
-        )
-        .await;
+        return converse(stream, stranger, limits, |request, _| async move { Ok(to_https(&request)) }).await;
     }
+    let stream = Plug::new(stream, line.clone());
     let Some(acceptor) = tls else {
-        return converse(stream, Peer::new(address, Vec::new()), limits, handler).await;
+        return converse(Fray::new(stream, line), stranger, limits, handler).await;
     };
     let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else { return };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    let peer = Peer::new(address, certificates);
+    let peer = Peer { certificates, ..stranger };
+    let stream = Fray::new(stream, line);
     if limits.proxmox {
         converse(wire::Wire::new(stream, peer.head.clone()), peer, limits, handler).await;
     } else {
@@ -283,6 +282,13 @@ pub fn answer(status: u16, reason: &str, content_type: &str, body: impl Into<Byt
 pub fn without_length(mut response: Response) -> Response {
     response.headers_mut().insert(wire::NO_LENGTH, HeaderValue::from_static("1"));
     response
+}
+
+/// The same answer with another body.
+pub async fn rewritten(response: Response, change: impl FnOnce(&[u8]) -> Vec<u8>) -> Response {
+    let (parts, body) = response.into_parts();
+    let Ok(body) = body.collect().await;
+    Response::from_parts(parts, Full::new(change(&body.to_bytes()).into()))
 }
 
 /// The request's whole body, or `None` if it is longer than `limit` bytes or breaks off.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::factory;
-use super::faults::{Call, Effect, Face, Faults};
+use super::faults::{Effect, Face, Faults};
 use super::fleet::{Fleet, summary::MachineSummary};
 use super::pve;
 use super::site::Site;
@@ -21,7 +22,7 @@ pub struct World {
     pub fleet: Watched<Fleet>,
     pub factory: factory::State,
     pub faults: Faults,
-    /// Somebody else on the site, who acts just before each call does.
+    /// A test that wants to be there just before each call.
     pub rival: Option<Rival>,
     began: Instant,
     /// When the fleet next does something by itself; nothing moves before, unless somebody changes it.
@@ -30,8 +31,8 @@ pub struct World {
     looks: u64,
 }
 
-/// What somebody else does to the world before a call.
-pub type Rival = Box<dyn FnMut(&mut World, &Call) + Send>;
+/// What a test does to the world before a call.
+pub type Rival = Box<dyn FnMut(&mut World, &super::faults::Call) + Send>;
 
 /// The world, for people.
 #[derive(Clone, Debug, Serialize)]
@@ -71,14 +72,23 @@ impl World {
         self.began.elapsed()
     }
 
-    /// A face was called: lets the rival act first, logs the call, and says what the script wants done with it.
-    pub fn observe(&mut self, face: Face, name: &str, subject: &str) -> Option<Effect> {
+    /// A face was called: logs the call, lets happen what the script says, and says what it wants done with the call,
+    /// and whether the world has changed.
+    fn observe(&mut self, face: Face, name: &str, subject: &str) -> (Option<Effect>, bool) {
         let call = self.faults.call(face, name, subject);
         if let Some(mut rival) = self.rival.take() {
             rival(self, &call);
             self.rival = Some(rival);
         }
-        self.faults.observe(call)
+        let orders = self.faults.observe(call.clone());
+        for event in &orders.events {
+            self.happen(event, &call);
+        }
+        let changed = !orders.events.is_empty();
+        if changed {
+            self.advance();
+        }
+        (orders.effect, changed)
     }
 
     /// Lets time pass up to now. Answers whether any machine moved.
@@ -158,6 +168,21 @@ impl Shared {
     /// The world, for a moment. Whoever changed something that others may wait for calls [`Shared::wake`] afterwards.
     pub fn lock(&self) -> MutexGuard<'_, World> {
         self.0.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A face was called: logs the call, lets happen what the script says, and says what it wants done with the call.
+    pub fn observe(&self, face: Face, name: &str, subject: &str) -> Option<Effect> {
+        let (effect, changed) = self.lock().observe(face, name, subject);
+        if changed {
+            self.wake();
+        }
+        effect
+    }
+
+    /// A call will never be answered: for tests, which end their process then.
+    pub(super) fn fall_silent(&self) {
+        self.lock().faults.silenced += 1;
+        self.wake();
     }
 
     /// Tells the driver (and anybody in [`Shared::changed`]) to look again.

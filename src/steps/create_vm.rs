@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Context;
 use super::error::{Late, StepError, chain, of_pve};
-use super::mark::Mark;
+use super::mark::{self, Mark};
 use super::{Toolbox, Work};
 use crate::event::{Leftovers, StepId};
 use crate::inventory::{Fact, Role};
@@ -55,6 +55,10 @@ impl Work for CreateVm {
             }
         }
         let mut spec = self.spec.clone();
+        // What this run fetched goes with its last VM, even when nobody remembers who fetched it.
+        if let Some(volid) = context.inventory.fetched(&spec.node, &spec.iso) {
+            spec.description.push_str(&mark::fetched(volid));
+        }
         for _ in 0..VMIDS {
             let attempted = format!("create VM {} for {} on node {}", spec.vmid, self.machine, spec.node);
             let (machine, node) = (self.machine.clone(), spec.node.clone());
@@ -172,50 +176,68 @@ pub(super) async fn ours<T>(
     }
 }
 
+/// How often a VM is followed to another node before that counts as a failure.
+const MOVES: usize = 5;
+
 /// Stops and destroys the VM at `vmid` if, and only if, it is the one that our mark made for `machine`.
 ///
-/// Gone, or somebody else's by now, is success: nothing of ours is there.
+/// Gone, or somebody else's by now, is success: nothing of ours is there. That it is gone, the whole cluster has to
+/// say: by hand or by the HA manager it may be moved to another node at any moment.
 pub async fn destroy_marked(context: &Context<'_>, machine: &str, node: &str, vmid: u32) -> Result<(), StepError> {
+    let pve = &context.tools.pve;
+    let attempted = || format!("destroy VM {vmid} of {machine} on node {node}");
+    let mut at = node.to_owned();
+    for _ in 0..MOVES {
+        if destroy_on(context, machine, &at, vmid).await? {
+            return Ok(());
+        }
+        let guests = pve.guests().await.map_err(|error| of_pve(attempted(), Leftovers::Marked, error))?;
+        match guests.into_iter().find(|guest| guest.vmid == vmid && guest.node != at) {
+            Some(guest) => at = guest.node,
+            None => return Ok(()),
+        }
+    }
+    Err(StepError::marked(attempted(), "it is moved from node to node"))
+}
+
+/// [`destroy_marked`] on one node. `false`: there is no such VM there, or not any more.
+async fn destroy_on(context: &Context<'_>, machine: &str, node: &str, vmid: u32) -> Result<bool, StepError> {
     let Toolbox { pve, deadlines, .. } = context.tools;
     let attempted = format!("destroy VM {vmid} of {machine} on node {node}");
     let failed = |error: PveError| of_pve(attempted.clone(), Leftovers::Marked, error);
-    // A VM may have been moved to another node by hand or by the HA manager since we made it.
-    let node = match pve.config(node, vmid).await {
-        Err(error) if error.is_missing_vm() => {
-            let guests = pve.guests().await.map_err(failed)?;
-            match guests.into_iter().find(|guest| guest.vmid == vmid && guest.node != node) {
-                Some(guest) => guest.node,
-                None => return Ok(()),
-            }
-        }
-        _ => node.to_owned(),
-    };
     let ended = async |what: &str, upid| {
         pve.wait_task(&upid, deadlines.task, context.waiting(what)).await.map(|end| {
             context.warn_of(what, &end);
         })
     };
     // Whose it is, is looked at last: nothing comes between that look and the call that cannot be taken back.
-    let running = pve.status(&node, vmid).await.is_ok_and(|status| status.running);
-    if !matches!(settle(context, machine, &node, vmid).await?, Seen::Ours(_)) {
-        return Ok(());
+    let running = pve.status(node, vmid).await.is_ok_and(|status| status.running);
+    match settle(context, machine, node, vmid).await? {
+        Seen::Nothing => return Ok(false),
+        Seen::Foreign => return Ok(true),
+        Seen::Ours(_) => {}
     }
     if running {
-        let upid = pve.stop(&node, vmid).await.map_err(failed)?;
+        let upid = match pve.stop(node, vmid).await {
+            Err(error) if error.is_missing_vm() => return Ok(false),
+            asked => asked.map_err(failed)?,
+        };
         ended(&format!("VM {vmid} to stop"), upid).await.map_err(failed)?;
         // Time has passed: look again before the call that cannot be taken back.
-        if !matches!(settle(context, machine, &node, vmid).await?, Seen::Ours(_)) {
-            return Ok(());
+        match settle(context, machine, node, vmid).await? {
+            Seen::Nothing => return Ok(false),
+            Seen::Foreign => return Ok(true),
+            Seen::Ours(_) => {}
         }
     }
-    match pve.destroy(&node, vmid).await {
+    match pve.destroy(node, vmid).await {
         Ok(upid) => ended(&format!("VM {vmid} to be destroyed"), upid).await.map_err(failed)?,
-        Err(error) if error.is_missing_vm() => return Ok(()),
+        Err(error) if error.is_missing_vm() => return Ok(false),
         Err(error) => return Err(failed(error)),
     }
-    match settle(context, machine, &node, vmid).await? {
+    match settle(context, machine, node, vmid).await? {
         Seen::Ours(_) => Err(StepError::marked(attempted, "the task ended well, but the VM is still there")),
-        Seen::Nothing | Seen::Foreign => Ok(()),
+        Seen::Nothing | Seen::Foreign => Ok(true),
     }
 }
 

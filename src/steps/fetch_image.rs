@@ -163,43 +163,54 @@ impl Work for FetchImage {
     }
 
     async fn undo(&self, context: &Context<'_>) -> Result<(), StepError> {
-        let pve = &context.tools.pve;
-        let attempted = format!("delete {} on node {}", self.volid(), self.node);
-        let failed = |error: PveError| of_pve(attempted.clone(), Leftovers::Marked, error);
-        let made = context.inventory.images.get(&self.node).is_some_and(|(_, created)| *created);
-        if !made || self.present(context).await.map_err(failed)?.is_none() {
+        if !context.inventory.images.get(&self.node).is_some_and(|(_, created)| *created) {
             return Ok(());
         }
-        if self.keep {
+        if !self.keep {
+            return remove_image(context, &self.node, &self.volid()).await;
+        }
+        let attempted = format!("look for {} on node {}", self.volid(), self.node);
+        if self.present(context).await.map_err(|error| of_pve(attempted, Leftovers::Marked, error))?.is_some() {
             context.warn(format!("{} stays: the token lacks Datastore.Allocate on its storage", self.volid()));
-            return Ok(());
-        }
-        for guest in pve.guests().await.map_err(failed)? {
-            if guest.lxc {
-                continue;
-            }
-            match pve.config(&guest.node, guest.vmid).await {
-                // One of ours that could not be removed: the image goes with it, when that is tried again.
-                Ok(config)
-                    if config.names_volume(&self.volid())
-                        && Claim::proven(&config).is_some_and(|claim| claim.mark == context.tools.mark) =>
-                {
-                    return Err(StepError::marked(attempted, format!("VM {} is still there and uses it", guest.vmid)));
-                }
-                Ok(config) if config.names_volume(&self.volid()) => {
-                    context.warn(format!("{} stays: VM {} uses it", self.volid(), guest.vmid));
-                    return Ok(());
-                }
-                Ok(_) => {}
-                Err(error) if error.is_missing_vm() || error.is_forbidden() => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        if let Some(upid) = pve.delete_volume(&self.node, &self.storage, &self.volid()).await.map_err(failed)? {
-            pve.wait_task(&upid, context.tools.deadlines.task, context.waiting(&attempted)).await.map_err(failed)?;
         }
         Ok(())
     }
+}
+
+/// Deletes the boot image `volid` as `node` sees it, unless a VM that we can see names it; gone is success. A VM of ours that does is an
+/// error: the image goes with it, when that is tried again.
+pub async fn remove_image(context: &Context<'_>, node: &str, volid: &str) -> Result<(), StepError> {
+    let pve = &context.tools.pve;
+    let attempted = format!("delete {volid} on node {node}");
+    let failed = |error: PveError| of_pve(attempted.clone(), Leftovers::Marked, error);
+    let storage = volid.split(':').next().unwrap_or_default();
+    if !pve.volumes(node, storage, "iso").await.map_err(failed)?.iter().any(|volume| volume.volid == volid) {
+        return Ok(());
+    }
+    for guest in pve.guests().await.map_err(failed)? {
+        if guest.lxc {
+            continue;
+        }
+        match pve.config(&guest.node, guest.vmid).await {
+            Ok(config)
+                if config.names_volume(volid)
+                    && Claim::proven(&config).is_some_and(|claim| claim.mark == context.tools.mark) =>
+            {
+                return Err(StepError::marked(attempted, format!("VM {} is still there and uses it", guest.vmid)));
+            }
+            Ok(config) if config.names_volume(volid) => {
+                context.warn(format!("{volid} stays: VM {} uses it", guest.vmid));
+                return Ok(());
+            }
+            Ok(_) => {}
+            Err(error) if error.is_missing_vm() || error.is_forbidden() => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    if let Some(upid) = pve.delete_volume(node, storage, volid).await.map_err(failed)? {
+        pve.wait_task(&upid, context.tools.deadlines.task, context.waiting(&attempted)).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Makes sure that the factory knows the schematic: an id that was never posted to it is unknown to it.

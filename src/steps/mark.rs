@@ -27,6 +27,16 @@ pub struct Mark {
 pub struct Claim {
     pub mark: Mark,
     pub machine: String,
+    /// The volume id of the boot image, if the run that made the VM also fetched that.
+    pub image: Option<String>,
+}
+
+/// Begins the line that names a boot image.
+const IMAGE: &str = "pvetalos-image: ";
+
+/// The line of a description that says that the VM's run fetched `volid`.
+pub(super) fn fetched(volid: &str) -> String {
+    format!("\n{IMAGE}{volid}")
 }
 
 impl Mark {
@@ -67,6 +77,7 @@ impl Claim {
         let field = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
         let mark = Mark { cluster: field("cluster")?.to_owned(), nonce: field("nonce")?.parse().ok()? };
         let machine = field("machine")?.to_owned();
-        mark.owns(&machine, config).then_some(Self { mark, machine })
+        let image = config.description().lines().find_map(|line| line.strip_prefix(IMAGE)).map(str::to_owned);
+        mark.owns(&machine, config).then_some(Self { mark, machine, image })
     }
 }

@@ -41,7 +41,7 @@ pub use context::{Context, Deadlines, Toolbox, Turns, Vault};
 pub use create_vm::{CreateVm, destroy_marked};
 pub use eject_iso::EjectIso;
 pub use error::StepError;
-pub use fetch_image::{FetchImage, Via};
+pub use fetch_image::{FetchImage, Via, remove_image};
 pub use find_address::FindAddress;
 pub use start_vm::StartVm;
 pub use warm_installer::WarmInstaller;

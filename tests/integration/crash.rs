@@ -1,4 +1,10 @@
-//! The process dies at every line of its journal; another one goes on from there, or takes everything away.
+//! The process dies at every line of its journal and at every call; another one goes on from there, or takes everything
+//! away. etcd is bootstrapped once at most, whatever happens.
+//!
+//! Every file that a run writes is written between two of these: the secrets bundle, the kubeconfig and the talosconfig
+//! are whole or not there, and each is followed by a call or a line.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pvetalos::engine::{End, Journal, JournalError, Last};
 use pvetalos::event::{Leftovers, Record, StepId};
@@ -7,7 +13,7 @@ use pvetalos::lab::site::Site;
 use pvetalos::plan::Plan;
 use pvetalos::secrets::file::write_private;
 
-use crate::harness::{Bench, Setup, Shape, assert_none, play, reopen, report};
+use crate::harness::{Bench, Dies, Setup, Shape, assert_none, play, reopen, report, virtually};
 
 /// Lines that a run writes, and lines that its unwinding writes.
 async fn lines(shape: &Shape) -> (usize, usize) {
@@ -46,74 +52,164 @@ async fn die(bench: &Bench, plan: &Plan, number: usize, width: usize) -> Vec<Str
     wrong
 }
 
-#[tokio::test]
-async fn one_and_one_at_every_line_resumed() {
-    let shape = Shape::of(1, 1);
-    let (there, back) = lines(&shape).await;
-    let wrong = play(1..=there, async |number| {
-        let bench = Bench::of(&shape).await;
-        let plan = bench.plan().await;
-        let mut wrong = die(&bench, &plan, *number, 1).await;
-        wrong.extend(resumed(&bench, &plan).await);
-        // And on the way back it dies again, at another line each time.
-        let ended = bench.unwind_until(&plan, number % back + 1).await;
-        if ended.is_none_or(|left| left.is_empty()) {
-            wrong.extend(destroyed_or_done(&bench, &plan).await);
-        } else {
-            wrong.push("the unwinding left something".into());
-        }
+/// What is in the journal of a process that died around the writing of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Whole,
+    /// Everything was done up to the writing, and it did not begin.
+    NotYet,
+    /// The power failed in the middle.
+    Torn,
+}
+
+impl Written {
+    const ALL: [Self; 3] = [Self::Whole, Self::NotYet, Self::Torn];
+
+    /// Does it to the last line of the journal.
+    fn spoil(self, bench: &Bench) {
+        let path = journal_file(bench);
+        let whole = std::fs::read(&path).expect("a journal");
+        let line = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let kept = match self {
+            Self::Whole => return,
+            Self::NotYet => line,
+            Self::Torn => line + (whole.len() - line) / 2,
+        };
+        write_private(&path, &whole[..kept]).expect("a journal");
+    }
+}
+
+/// What comes after a death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    Resume,
+    Destroy,
+}
+
+impl Then {
+    const BOTH: [Self; 2] = [Self::Resume, Self::Destroy];
+
+    /// Whichever it is, in the end everything is taken away.
+    async fn happens(self, bench: &Bench, plan: &Plan) -> Vec<String> {
+        let mut wrong = if self == Self::Resume { resumed(bench, plan).await } else { Vec::new() };
+        wrong.extend(destroyed(bench, plan).await);
         wrong
-    })
-    .await;
+    }
+}
+
+/// Every line of every shape, and both ways to go on.
+fn at_every_line(shape: &Shape, what: &str, ways: &[Written], width: usize) {
+    let (there, _) = virtually(lines(shape));
+    let scenarios = (1..=there)
+        .flat_map(|number| ways.iter().flat_map(move |written| Then::BOTH.map(|then| (number, *written, then))));
+    let scenarios: Vec<_> = scenarios.collect();
+    let (begun, lives) = (std::time::Instant::now(), scenarios.len());
+    let wrong = play(scenarios, async |(number, written, then)| {
+        let bench = Bench::of(shape).await;
+        let plan = bench.plan().await;
+        let mut wrong = die(&bench, &plan, *number, width).await;
+        written.spoil(&bench);
+        wrong.extend(then.happens(&bench, &plan).await);
+        wrong
+    });
     report(&format!(
-        "1+1: died at each of {there} lines and was resumed; died at each of {back} lines on the way back"
+        "{what}: died at each of {there} lines ({ways:?}), then resumed, or destroyed: {lives} lives in {:.0?}",
+        begun.elapsed()
     ));
     assert_none(&wrong);
 }
 
-/// The last line of an unwinding says that all is gone: nothing may follow it.
-async fn destroyed_or_done(bench: &Bench, plan: &Plan) -> Vec<String> {
-    if bench.journal(plan).state().destroyed { bench.blemishes() } else { destroyed(bench, plan).await }
+#[test]
+fn one_at_every_line() {
+    at_every_line(&Shape::of(1, 0), "1+0", &Written::ALL, 1);
 }
 
-#[tokio::test]
-async fn one_and_one_at_every_line_destroyed() {
+#[test]
+fn three_and_one_at_every_line() {
+    at_every_line(&Shape::of(3, 1), "3+1, lanes side by side", &[Written::Whole], usize::MAX);
+}
+
+/// Each call is sent and not served, or served and not heard of; there, and on the way back.
+#[test]
+fn one_at_every_call() {
+    let shape = Shape::of(1, 0);
+    let (_, there, back) = virtually(async { Bench::of(&shape).await.clean_life().await });
+    let scenarios = (0..there.len()).flat_map(|at| Dies::BOTH.map(|dies| (at, dies)));
+    let scenarios = scenarios.flat_map(|(at, dies)| Then::BOTH.map(|then| (at, dies, then)));
+    let scenarios: Vec<_> = scenarios.collect();
+    let (begun, lives) = (std::time::Instant::now(), scenarios.len());
+    let deaths = AtomicUsize::new(0);
+    let wrong = play(scenarios, async |(at, dies, then)| {
+        let bench = Bench::of(&shape).await;
+        let plan = bench.plan().await;
+        bench.die_at(*at, *dies);
+        let mut wrong = Vec::new();
+        match bench.run_mortal(&plan).await {
+            None => drop(deaths.fetch_add(1, Ordering::Relaxed)),
+            // The last looks of a wait come or do not, as time goes.
+            Some(End::Committed) if at + 5 > there.len() => {}
+            Some(end) => wrong.push(format!("it ended before: {end:?}")),
+        }
+        wrong.extend(then.happens(&bench, &plan).await);
+        wrong
+    });
+    report(&format!(
+        "1+0: {} deaths around {} calls, then resumed, or destroyed: {lives} lives in {:.0?}",
+        deaths.into_inner(),
+        there.len(),
+        begun.elapsed()
+    ));
+    assert_none(&wrong);
+
+    let scenarios: Vec<_> = (0..back.len()).flat_map(|at| Dies::BOTH.map(|dies| (at, dies))).collect();
+    let lives = scenarios.len();
+    let wrong = play(scenarios, async |(at, dies)| {
+        let bench = Bench::of(&shape).await;
+        let plan = bench.plan().await;
+        let mut wrong = Vec::new();
+        match bench.run(&plan).await {
+            End::Committed => {}
+            end => wrong.push(format!("{end:?}")),
+        }
+        bench.die_at(*at, *dies);
+        if bench.unwind_mortal(&plan).await.is_some() && at + 5 < back.len() {
+            wrong.push("it ended before".into());
+        }
+        wrong.extend(destroyed_or_done(&bench, &plan).await);
+        wrong
+    });
+    report(&format!("1+0: {lives} deaths around {} calls on the way back, then destroyed", back.len()));
+    assert_none(&wrong);
+}
+
+#[test]
+fn one_and_one_at_every_line_of_the_way_back() {
     let shape = Shape::of(1, 1);
-    let (there, _) = lines(&shape).await;
-    let wrong = play(1..=there, async |number| {
+    let (_, back) = virtually(lines(&shape));
+    let scenarios: Vec<_> = (1..=back).flat_map(|number| Written::ALL.map(|written| (number, written))).collect();
+    let wrong = play(scenarios, async |(number, written)| {
         let bench = Bench::of(&shape).await;
         let plan = bench.plan().await;
-        let mut wrong = die(&bench, &plan, *number, 1).await;
-        wrong.extend(destroyed(&bench, &plan).await);
-        wrong
-    })
-    .await;
-    report(&format!("1+1: died at each of {there} lines and was destroyed"));
+        assert!(matches!(bench.run_wide(&plan).await, End::Committed));
+        drop(bench.unwind_until(&plan, *number).await);
+        written.spoil(&bench);
+        destroyed(&bench, &plan).await
+    });
+    report(&format!("1+1: died at each of {back} lines on the way back ({:?})", Written::ALL));
     assert_none(&wrong);
 }
 
-#[tokio::test]
-async fn three_and_one_at_every_line() {
-    let shape = Shape::of(3, 1);
-    let (there, _) = lines(&shape).await;
-    let wrong = play(1..=there, async |number| {
-        let bench = Bench::of(&shape).await;
-        let plan = bench.plan().await;
-        let mut wrong = die(&bench, &plan, *number, usize::MAX).await;
-        wrong.extend(if number % 2 == 0 { resumed(&bench, &plan).await } else { destroyed(&bench, &plan).await });
-        wrong
-    })
-    .await;
-    report(&format!("3+1: died at each of {there} lines; resumed after the even ones, destroyed after the odd ones"));
-    assert_none(&wrong);
+/// Nothing more is undone, or what is left of it is.
+async fn destroyed_or_done(bench: &Bench, plan: &Plan) -> Vec<String> {
+    if journal_file(bench).exists() { destroyed(bench, plan).await } else { bench.blemishes() }
 }
 
 /// Who is interrupted does not die, and takes everything back itself.
-#[tokio::test]
-async fn interrupted() {
+#[test]
+fn interrupted() {
     let shape = Shape::of(1, 1);
-    let (there, _) = lines(&shape).await;
-    let wrong = play((1..there).step_by(3), async |number| {
+    let (there, _) = virtually(lines(&shape));
+    let wrong = play(1..there, async |number| {
         let bench = Bench::of(&shape).await;
         let plan = bench.plan().await;
         let (end, left) = bench.interrupted(&plan, *number).await;
@@ -123,33 +219,32 @@ async fn interrupted() {
         }
         wrong.extend(bench.blemishes());
         wrong
-    })
-    .await;
-    report(&format!("1+1: interrupted at each third of {there} lines"));
+    });
+    report(&format!("1+1: interrupted at each of {there} lines"));
     assert_none(&wrong);
 }
 
 /// On a clock on which things take their time, it dies in the middle of them: while a VM is being created, an image
 /// fetched, a system installed.
-#[tokio::test]
-async fn in_the_middle_of_things() {
-    let begun = std::cell::Cell::new(0);
-    let wrong = play((1..=18).map(|number| number * 5), async |number| {
-        let slow = |site: &mut Site| site.clock = Clock::Realistic { speed: 60.0 };
-        let bench = Bench::start(Setup::new(&Shape::of(1, 1)).with_site(slow)).await;
+#[test]
+fn in_the_middle_of_things() {
+    let begun = AtomicUsize::new(0);
+    let wrong = play((1..=60).map(|number| number * 5), async |number| {
+        let slow = |site: &mut Site| site.clock = Clock::Realistic { speed: 1.0 };
+        let bench = Bench::start(Setup::new(&Shape { patience: "900s", ..Shape::of(1, 1) }).with_site(slow)).await;
         let plan = bench.plan().await;
         if bench.run_until_event(&plan, *number).await.is_none() {
-            begun.set(begun.get() + 1);
+            begun.fetch_add(1, Ordering::Relaxed);
         }
-        if number % 2 == 0 { resumed(&bench, &plan).await } else { destroyed(&bench, &plan).await }
-    })
-    .await;
-    report(&format!("1+1, at a sixtieth of real time: died in the middle {} times", begun.get()));
+        let then = if number % 2 == 0 { Then::Resume } else { Then::Destroy };
+        then.happens(&bench, &plan).await
+    });
+    report(&format!("1+1, as slow as a real site: died in the middle {} times", begun.into_inner()));
     assert_none(&wrong);
 }
 
 /// A process that dies at each line that it writes still comes to an end.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dying_again_and_again_ends_all_the_same() {
     let bench = Bench::of(&Shape::of(1, 1)).await;
     let plan = bench.plan().await;
@@ -184,33 +279,8 @@ fn journal_file(bench: &Bench) -> std::path::PathBuf {
     Journal::directory(&bench.state_dir(), "it").join("journal.jsonl")
 }
 
-/// The power fails in the middle of a line, wherever that is.
-#[tokio::test]
-async fn a_torn_last_line_is_as_good_as_not_written() {
-    let shape = Shape::of(1, 0);
-    let wrong = play([2, 7, 12, 17, 22], async |number| {
-        let bench = Bench::of(&shape).await;
-        let plan = bench.plan().await;
-        let mut wrong = die(&bench, &plan, *number, 1).await;
-        let path = journal_file(&bench);
-        let whole = std::fs::read(&path).expect("a journal");
-        let line = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').expect("several lines") + 1;
-        let torn = line + (whole.len() - line) / 2;
-        write_private(&path, &whole[..torn]).expect("a journal");
-        let kept = bench.journal(&plan).lines().len();
-        if kept + 1 != *number {
-            wrong.push(format!("{kept} lines were read"));
-        }
-        wrong.extend(resumed(&bench, &plan).await);
-        wrong.extend(destroyed(&bench, &plan).await);
-        wrong
-    })
-    .await;
-    assert_none(&wrong);
-}
-
 /// What was written can be appended to again and again, whatever the last line lost.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_journal_loses_its_torn_line_and_nothing_else() {
     let bench = Bench::of(&Shape::of(1, 0)).await;
     let plan = bench.plan().await;
@@ -243,7 +313,7 @@ async fn a_journal_loses_its_torn_line_and_nothing_else() {
     report(&format!("{cuts} cuts of a line"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_journal_that_cannot_be_true_is_refused() {
     let bench = Bench::of(&Shape::of(1, 0)).await;
     let plan = bench.plan().await;
@@ -287,7 +357,7 @@ async fn a_journal_that_cannot_be_true_is_refused() {
 }
 
 /// A step cannot be written into a story that it does not fit: the engine would hear of its own mistake at once.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_impossible_line_is_not_written() {
     let bench = Bench::of(&Shape::of(1, 0)).await;
     let plan = bench.plan().await;

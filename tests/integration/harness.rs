@@ -4,13 +4,15 @@
 //! those of the product, and only what the command line adds is left out. What a
 //! test may ask afterwards is asked of the lab's world, which nobody can deceive.
 
+mod life;
+mod play;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use pvetalos::discovery::{Finder, Method};
 use pvetalos::engine::{End, Engine, Journal, JournalError, Leftover};
 use pvetalos::event::{Event, Record};
@@ -29,6 +31,9 @@ use pvetalos::secrets::file::write_private;
 use pvetalos::secrets::{Provider, Secret, Token};
 use pvetalos::steps::{Looker, Step, Toolbox, Turns, Vault};
 use pvetalos::talos::{self, Talos};
+
+pub(crate) use life::Dies;
+pub(crate) use play::{play, virtually};
 
 /// The lowest free VMID is 100: the stranger is next to it, where a careless count would step on it.
 pub(crate) const STRANGER: u32 = 101;
@@ -142,8 +147,8 @@ pub(crate) struct Bench {
     /// Hands out [`BUNDLE`] and does not make one for every run.
     stocked: bool,
     before: Before,
-    /// Calls that [`Bench::take_log`] has answered.
-    read: Cell<usize>,
+    /// Calls that [`Bench::take_log`] has answered and that ask for a change of the stranger.
+    read: RefCell<Vec<Call>>,
 }
 
 /// What must be the same in the end.
@@ -216,6 +221,7 @@ impl Bench {
             .into(),
         });
         let lab = Lab::start(LabOptions { site, ..LabOptions::default() }).await.expect("the lab starts");
+        lab.shared().lock().faults.log.keep_all();
         let ends = lab.endpoints();
         let (id, secret) = setup.token.unwrap_or_else(|| (ends.token_id.as_str(), ends.token_secret.expose()));
         let token = Token::parse(&Secret::new(format!("{id}\n{secret}"))).expect("a token");
@@ -234,7 +240,7 @@ impl Bench {
         let guests = lab.shared().lock().pve.vms.keys().copied().collect();
         let before = Before { guests, volumes: volumes(&lab), stranger: stranger(&lab) };
         assert!(before.stranger.1, "the stranger runs");
-        Self { lab, profile, pve, factory, dir, stocked: setup.stocked, before, read: Cell::new(0) }
+        Self { lab, profile, pve, factory, dir, stocked: setup.stocked, before, read: RefCell::default() }
     }
 
     pub(crate) fn reach(&self) -> Reach {
@@ -331,7 +337,14 @@ impl Bench {
     pub(crate) async fn run(&self, plan: &Plan) -> End {
         let (tools, listener) = (self.tools(plan), self.labeller());
         let engine = Engine::new(&tools, plan, self.journal(plan), &listener).with_width(1);
-        engine.run(std::future::pending()).await.expect("the journal can be written")
+        let end = engine.run(std::future::pending()).await.expect("the journal can be written");
+        self.look_from_outside();
+        end
+    }
+
+    /// What is asked from now on belongs to no step.
+    pub(crate) fn look_from_outside(&self) {
+        self.lab.shared().lock().faults.label("");
     }
 
     /// Runs the plan with its lanes side by side.
@@ -346,6 +359,7 @@ impl Bench {
         let (tools, listener) = (self.tools(plan), self.labeller());
         let engine = Engine::new(&tools, plan, self.journal(plan), &listener).with_width(1);
         let leftovers = engine.unwind().await.expect("the journal can be written");
+        self.look_from_outside();
         if leftovers.is_empty() {
             engine.into_journal().close().expect("the journal steps aside");
         }
@@ -398,9 +412,10 @@ impl Bench {
 
     /// The calls since the last time that this was asked, oldest first.
     pub(crate) fn take_log(&self) -> Vec<Call> {
-        let world = self.lab.shared().lock();
-        let calls = &world.faults.log;
-        calls[self.read.replace(calls.len())..].to_vec()
+        let calls = self.lab.shared().lock().faults.log.take();
+        let about = calls.iter().filter(|call| changes(call) && call.subject == STRANGER.to_string());
+        self.read.borrow_mut().extend(about.cloned());
+        calls
     }
 
     /// etcds that were ever bootstrapped.
@@ -418,9 +433,14 @@ impl Bench {
         let mut found = Vec::new();
         {
             let world = self.lab.shared().lock();
-            let more = world.pve.vms.keys().filter(|vmid| !self.before.guests.contains(vmid));
+            let theirs = |vmid: &u32| {
+                self.before.guests.contains(vmid)
+                    || world.faults.foreign.contains_key(vmid)
+                    || world.fleet.is_impostor(*vmid)
+            };
+            let more = world.pve.vms.keys().filter(|vmid| !theirs(vmid));
             found.extend(more.map(|vmid| format!("VM {vmid}")));
-            let powered = world.fleet.machines().filter(|machine| machine.hardware.vmid != STRANGER);
+            let powered = world.fleet.machines().filter(|machine| !theirs(&machine.hardware.vmid));
             found.extend(powered.map(|machine| format!("machine {}", machine.hardware.name)));
         }
         let more = volumes(&self.lab).into_iter().filter(|volume| !self.before.volumes.contains(volume));
@@ -448,9 +468,12 @@ impl Bench {
         let there = volumes(&self.lab);
         let lost = self.before.volumes.difference(&there);
         found.extend(lost.map(|volume| format!("volume {volume} was deleted")));
+        let read = self.read.borrow();
         let world = self.lab.shared().lock();
-        let about = world.faults.log.iter().filter(|call| changes(call) && call.subject == STRANGER.to_string());
+        let about = world.faults.log.iter().chain(read.iter());
+        let about = about.filter(|call| changes(call) && call.subject == STRANGER.to_string());
         found.extend(about.map(|call| format!("{} was asked for the stranger", call.name)));
+        found.extend(world.harm());
         drop(world);
         let text = |path: &Path| std::fs::read_to_string(path).expect("the user's file");
         if !kube::kubeconfig::holds(&text(&self.kubeconfig()), "office").expect("a kubeconfig") {
@@ -471,9 +494,12 @@ impl Bench {
     pub(crate) async fn ills(&self, plan: &Plan) -> Vec<String> {
         let mut found = self.harm();
         found.extend(self.second_bootstrap());
-        let world = self.lab.shared().lock().summary();
+        let (world, theirs) = {
+            let world = self.lab.shared().lock();
+            (world.summary(), world.faults.foreign.len())
+        };
         let machines = plan.machines().count();
-        if world.guests.len() != machines + self.before.guests.len() {
+        if world.guests.len() != machines + self.before.guests.len() + theirs {
             let names: Vec<_> = world.guests.iter().map(|guest| &guest.name).collect();
             found.push(format!("{machines} machines are planned, and the guests are {names:?}"));
         }
@@ -603,18 +629,6 @@ fn stranger(lab: &Lab) -> (String, bool) {
     let world = lab.shared().lock();
     let digest = world.pve.vms.get(&STRANGER).map_or_else(|| "gone".into(), pvetalos::lab::pve::Vm::digest);
     (digest, world.fleet.is_powered(STRANGER))
-}
-
-/// Plays scenarios side by side, as most of their time is waiting, and answers everything that was wrong.
-pub(crate) async fn play<T: std::fmt::Debug>(
-    scenarios: impl IntoIterator<Item = T>,
-    play: impl AsyncFn(&T) -> Vec<String>,
-) -> Vec<String> {
-    let wrong = futures_util::stream::iter(scenarios).map(async |scenario| {
-        let wrong = play(&scenario).await;
-        (!wrong.is_empty()).then(|| format!("{scenario:?}: {wrong:?}"))
-    });
-    wrong.buffer_unordered(6).filter_map(std::future::ready).collect().await
 }
 
 /// Opens the journal of `cluster` after whoever had it has let it go.

@@ -12,4 +12,5 @@ mod layers;
 mod patches;
 mod render;
 mod repeat;
+mod soak;
 mod unwind;

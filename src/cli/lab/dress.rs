@@ -110,4 +110,16 @@ mod tests {
         assert_eq!((needed.network.cidr, needed.network.vlan), (site.network.cidr, site.network.vlan));
         assert!(needed.network.reserved.iter().all(|ip| site.network.reserved.contains(ip)));
     }
+
+    #[test]
+    fn the_example_in_the_help_is_a_script() {
+        let (_, example) = super::super::FAULTS.split_once("clones the VM.\n").expect("an example");
+        let script: Vec<Fault> = serde_saphyr::from_str(example).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(script.len(), 4);
+        for (effect, _) in super::super::FAULTS.lines().filter_map(|line| line.trim().split_once("   ")) {
+            let Some(effect) = effect.strip_prefix("corrupt: ") else { continue };
+            let line = format!("[{{ face: kube, effect: {{ corrupt: {effect} }} }}]");
+            serde_saphyr::from_str::<Vec<Fault>>(&line).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
 }

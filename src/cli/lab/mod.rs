@@ -8,6 +8,9 @@ mod control;
 mod dress;
 mod process;
 
+/// The vocabulary of scripts, for `--help`.
+const FAULTS: &str = include_str!("faults.txt");
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +31,12 @@ use crate::secrets::{Secret, Token, env};
 pub(super) enum Command {
     /// Start the simulated site in the background and say where it is
     Start(StartArgs),
+    /// Give the lab that runs another script of faults; an empty one lets everything work again
+    #[command(after_long_help = FAULTS)]
+    Faults {
+        /// A script of faults (YAML or JSON)
+        file: PathBuf,
+    },
     /// Stop it; its world is gone
     Stop,
     /// What is on it
@@ -41,6 +50,7 @@ pub(super) enum Command {
 }
 
 #[derive(clap::Args)]
+#[command(after_long_help = FAULTS)]
 pub(super) struct StartArgs {
     /// A site description (YAML or JSON), or one by name: one-node, one-node-8.4, three-nodes, matherlynet
     #[arg(long, value_name = "FILE|NAME", conflicts_with = "profile")]
@@ -74,7 +84,7 @@ pub(super) struct StartArgs {
     /// Port of the Proxmox API on 127.0.0.1 [default: any]
     #[arg(long, default_value = "0", hide_default_value = true)]
     port: u16,
-    /// A script of faults (JSON list)
+    /// A script of faults (YAML or JSON): see below
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
 }
@@ -238,6 +248,15 @@ pub(super) async fn run(global: &Global, command: Command) -> Result<(), Failure
             } else {
                 say(if stopped { "the lab is stopped" } else { "the lab is not running" });
             }
+            Ok(())
+        }
+        Command::Faults { file } => {
+            let script = dress::read_faults(&file)?;
+            let lines = script.len();
+            control::ask(&directory(global)?, control::Request::Faults(script))
+                .await
+                .map_err(|_| Failure::new(Code::Refused, "the lab is not running"))?;
+            say(&format!("the lab's script has {lines} lines now"));
             Ok(())
         }
         Command::Status => status(global).await,

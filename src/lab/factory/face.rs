@@ -9,8 +9,9 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::Refusal;
-use crate::lab::faults::{Effect, Face};
-use crate::lab::http::{self as server, Hangup, Limits, Request, Response, ServerHandle};
+use crate::lab::faults::Face;
+use crate::lab::faults::gate::{self, Fate};
+use crate::lab::http::{self as server, Hangup, Limits, Peer, Request, Response, ServerHandle};
 use crate::lab::image::Image;
 use crate::lab::tls::Leaf;
 use crate::lab::world::{Shared, World};
@@ -21,9 +22,9 @@ const BODY: usize = 1 << 20;
 /// Serves the factory on `listener` with this certificate.
 pub fn serve(shared: &Shared, listener: TcpListener, leaf: &Leaf) -> ServerHandle {
     let shared = shared.clone();
-    server::serve(listener, Some(leaf.server_config()), Limits::PLAIN, move |request, _| {
+    server::serve(listener, Some(leaf.server_config()), Limits::PLAIN, move |request, peer| {
         let shared = shared.clone();
-        async move { answer(&shared, request).await }
+        async move { answer(&shared, request, &peer).await }
     })
 }
 
@@ -34,20 +35,17 @@ enum Outcome {
     Manifest { image: Image, ready: Duration },
 }
 
-async fn answer(shared: &Shared, request: Request) -> Result<Response, Hangup> {
+async fn answer(shared: &Shared, request: Request, peer: &Peer) -> Result<Response, Hangup> {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let segments: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     let (pattern, subject) = name(&parts);
-    let effect = shared.lock().observe(Face::Factory, &format!("{method} {pattern}"), &subject);
-    match &effect {
-        None | Some(Effect::ActThenFail { .. } | Effect::LoseReply) => {}
-        Some(Effect::Refuse { code, text }) => return Ok(plain(*code, text)),
-        Some(Effect::LoseRequest) => return Err(Hangup),
-        Some(Effect::Delay { millis }) => pause(Duration::from_millis(*millis)).await,
-        Some(Effect::Silent) => return std::future::pending().await,
-    }
+    let spoil = match gate::enter(shared, Face::Factory, &format!("{method} {pattern}"), &subject).await {
+        Ok(spoil) => spoil,
+        Err(Fate::Refused { code, text }) => return Ok(plain(code, &text)),
+        Err(Fate::Ended(ending)) => return Err(peer.end(ending)),
+    };
     let body = if method == Method::POST {
         server::body(request.into_body(), BODY).await.unwrap_or_default()
     } else {
@@ -69,11 +67,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response, Hangup> {
             manifest(&image)
         }
     };
-    match effect {
-        Some(Effect::ActThenFail { code, text }) => Ok(plain(code, &text)),
-        Some(Effect::LoseReply) => Err(Hangup),
-        _ => Ok(response),
-    }
+    spoil.http(peer, response, plain).await
 }
 
 /// The pattern of a path, and what it is about, as faults name them.
@@ -138,7 +132,7 @@ async fn wait(shared: &Shared, ready: Duration) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the time that a build takes, and delays that the script asks for")]
+#[expect(clippy::disallowed_methods, reason = "the time that a build takes")]
 async fn pause(span: Duration) {
     tokio::time::sleep(span).await;
 }

@@ -106,9 +106,14 @@ impl Fleet {
     /// Gives the machine the addresses and the name that its configuration, its seed and DHCP come to.
     pub(super) fn configure(&mut self, vmid: u32) {
         let taken = self.taken(vmid);
+        let pinned = self.impostors.get(&vmid).map(|impostor| impostor.ip);
         let Some(machine) = self.machines.get_mut(&vmid) else { return };
         let Machine { hardware, system: Some(system), .. } = &mut *machine else { return };
         system.addresses = super::lan::addresses(&self.network, &self.bridges, hardware, system, &taken);
+        if let Some(ip) = pinned {
+            let prefix = self.network.cidr.prefix_len();
+            system.addresses = vec![super::Address { nic: 0, ip, prefix, leased: false, connected: true }];
+        }
         let config = system.config.as_ref().and_then(|config| config.hostname.clone());
         let seed = system.seed.as_ref().and_then(|seed| seed.hostname.clone());
         let stable = hardware.uuid.unwrap_or_default().simple().to_string();

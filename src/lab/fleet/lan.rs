@@ -102,11 +102,11 @@ impl Fleet {
         self.owners().into_iter().filter(|(_, owner)| *owner != vmid).map(|(ip, _)| ip).collect()
     }
 
-    /// Who answers at each address. Of two machines with one address, the one that came first does.
+    /// Who answers at each address. Of two machines with one address, the one that came first does, or the impostor.
     pub(super) fn owners(&self) -> BTreeMap<Ipv4Addr, u32> {
         let mut systems: Vec<(&u32, &System)> =
             self.machines.iter().filter_map(|(vmid, machine)| Some((vmid, machine.system.as_ref()?))).collect();
-        systems.sort_by_key(|(_, system)| system.boot);
+        systems.sort_by_key(|(vmid, system)| (!self.impostors.contains_key(vmid), system.boot));
         let mut owners = BTreeMap::new();
         for (vmid, system) in systems {
             for address in system.addresses.iter().filter(|address| address.connected) {

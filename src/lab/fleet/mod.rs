@@ -10,6 +10,7 @@
 //! - `life`: one step of one machine
 //! - `cluster`: etcd, Kubernetes, and who holds a shared address
 //! - `calls`: what the Talos API may ask for
+//! - `impostor`: what others on the network do to them
 //! - `lan`: addresses; `disks`: what survives a power cut
 
 mod agent;
@@ -19,6 +20,7 @@ mod calls;
 mod cluster;
 mod disks;
 mod firmware;
+mod impostor;
 mod installer;
 mod lan;
 mod life;
@@ -47,6 +49,7 @@ use super::clock::Clock;
 use super::hardware::{Hardware, Medium};
 use super::site::{Bridge, Network, Site};
 use disks::Disks;
+use impostor::Impostor;
 
 /// Every machine that has power, and every disk that was ever written.
 pub struct Fleet {
@@ -60,6 +63,10 @@ pub struct Fleet {
     /// Starts of an operating system so far, over all machines.
     boots: u64,
     now: Duration,
+    /// Machines at other machines' addresses.
+    impostors: BTreeMap<u32, Impostor>,
+    /// Seconds by which the machines' clocks are ahead.
+    ahead: i64,
 }
 
 impl Fleet {
@@ -73,6 +80,8 @@ impl Fleet {
             etcds: BTreeMap::new(),
             boots: 0,
             now: Duration::ZERO,
+            impostors: BTreeMap::new(),
+            ahead: 0,
         }
     }
 

@@ -8,14 +8,14 @@ mod objects;
 mod table;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::faults::{Effect, Face};
+use super::faults::Face;
+use super::faults::gate::{self, Fate};
 use super::http::{Hangup, Limits, Peer, Request, Response, ServerHandle, answer, serve as serve_http};
 use super::talos::pki::organisations;
 use super::world::{Shared, World};
@@ -31,25 +31,13 @@ pub fn serve(shared: &Shared, listener: TcpListener, tls: Arc<ServerConfig>, vmi
 
 async fn respond(shared: &Shared, vmid: u32, name: &str, request: &Request, peer: &Peer) -> Result<Response, Hangup> {
     let path = request.uri().path();
-    let effect = shared.lock().observe(Face::Kube, &format!("{} {path}", request.method()), name);
-    match &effect {
-        None | Some(Effect::ActThenFail { .. } | Effect::LoseReply) => {}
-        Some(Effect::Refuse { code, text }) => return Ok(status(*code, "InternalError", text)),
-        Some(Effect::LoseRequest) => return Err(Hangup),
-        Some(Effect::Delay { millis }) => pause(Duration::from_millis(*millis)).await,
-        Some(Effect::Silent) => return std::future::pending().await,
-    }
+    let spoil = match gate::enter(shared, Face::Kube, &format!("{} {path}", request.method()), name).await {
+        Ok(spoil) => spoil,
+        Err(Fate::Refused { code, text }) => return Ok(status(code, "InternalError", &text)),
+        Err(Fate::Ended(ending)) => return Err(peer.end(ending)),
+    };
     let response = route(&shared.lock(), vmid, request, peer);
-    match effect {
-        Some(Effect::ActThenFail { code, text }) => Ok(status(code, "InternalError", &text)),
-        Some(Effect::LoseReply) => Err(Hangup),
-        _ => Ok(response),
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a delay that the script of faults asks for")]
-async fn pause(span: Duration) {
-    tokio::time::sleep(span).await;
+    spoil.http(peer, response, |code, text| status(code, "InternalError", text)).await
 }
 
 fn route(world: &World, vmid: u32, request: &Request, peer: &Peer) -> Response {

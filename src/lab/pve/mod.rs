@@ -243,7 +243,8 @@ pub fn serve(shared: Shared, listener: TcpListener, ca: &SiteCa, leaf: &Leaf) ->
     })
 }
 
-fn power_on(world: &mut World, vmid: u32) {
+/// Starts a VM as its node would.
+pub(in crate::lab) fn power_on(world: &mut World, vmid: u32) {
     if hypervisor::is_running(world, vmid) {
         return;
     }

@@ -19,7 +19,8 @@ use super::verify::{self, Errors, Raw};
 use super::work::{self, Order, Work};
 use super::{acl, agent, config_lock, console, dispatch, download, file, ha};
 use crate::lab::clock::Clock;
-use crate::lab::faults::{Effect, Face};
+use crate::lab::faults::Face;
+use crate::lab::faults::gate::{self, Fate, Spoil};
 use crate::lab::http::{Hangup, Peer, Request, Response};
 use crate::lab::world::Shared;
 
@@ -50,7 +51,7 @@ async fn serve(shared: &Shared, request: Request, peer: &Peer) -> Result<Respons
     let world_call = asked.route.as_ref().is_some_and(|route| route.endpoint.world);
     if let (Err(_), false) = (&asked.who, world_call) {
         // Not a byte of the body is read for a stranger.
-        return observed(shared, &asked, Ok(Sent { raw: Raw::new(), file: None })).await;
+        return observed(shared, &asked, Ok(Sent { raw: Raw::new(), file: None }), peer).await;
     }
     if let (Some(_), Ok(who)) = (&asked.multipart, &asked.who)
         && let Err(failure) = upload_permitted(shared, &asked, who)
@@ -68,7 +69,7 @@ async fn serve(shared: &Shared, request: Request, peer: &Peer) -> Result<Respons
             return Err(Hangup);
         }
     };
-    let mut response = observed(shared, &asked, sent).await?;
+    let mut response = observed(shared, &asked, sent, peer).await?;
     if asked.multipart.is_some() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -83,33 +84,32 @@ fn upload_permitted(shared: &Shared, asked: &Asked, who: &Identity) -> Result<()
 }
 
 /// Reports the call to the script, and does what the script says.
-async fn observed(shared: &Shared, asked: &Asked, sent: Result<Sent, Box<Response>>) -> Result<Response, Hangup> {
+async fn observed(
+    shared: &Shared,
+    asked: &Asked,
+    sent: Result<Sent, Box<Response>>,
+    peer: &Peer,
+) -> Result<Response, Hangup> {
     let name = format!("{} {}", asked.method, asked.route.as_ref().map_or(&asked.path, |route| &route.endpoint.path));
     let subject = subject(asked, sent.as_ref().ok());
-    let effect = shared.lock().observe(Face::Pve, &name, &subject);
-    let spoiled = match effect {
-        None => None,
-        Some(Effect::Refuse { code, text }) => {
-            return Ok(asked.envelope.failure(&Failure::with(code, text)));
-        }
-        Some(Effect::LoseRequest) => return Err(Hangup),
-        Some(Effect::Silent) => std::future::pending().await,
-        Some(Effect::Delay { millis }) => {
-            work::pause(Duration::from_millis(millis)).await;
-            None
-        }
-        Some(Effect::LoseReply) => {
-            drop(proceed(shared, asked, sent, None).await?);
-            return Err(Hangup);
-        }
-        Some(Effect::ActThenFail { code, text }) => Some((code, text)),
+    let failure = |code, text: &str| asked.envelope.failure(&Failure::with(code, text));
+    let spoil = match gate::enter(shared, Face::Pve, &name, &subject).await {
+        Ok(spoil) => spoil,
+        Err(Fate::Refused { code, text }) => return Ok(failure(code, &text)),
+        Err(Fate::Ended(ending)) => return Err(peer.end(ending)),
     };
-    let Some((code, text)) = spoiled else { return proceed(shared, asked, sent, None).await };
+    let spoiled = match &spoil {
+        Spoil::Failed { text, .. } => Some(text.clone()),
+        _ => None,
+    };
     let task = asked.route.as_ref().is_some_and(|route| route.endpoint.method != "GET");
-    let response = proceed(shared, asked, sent, Some(text.clone())).await?;
+    let response = proceed(shared, asked, sent, spoiled).await?;
     // A call that started a task has answered with its UPID, and the task tells; any other tells itself.
     let started = task && response.extensions().get::<Started>().is_some();
-    if started { Ok(response) } else { Ok(asked.envelope.failure(&Failure::with(code, text))) }
+    if started && matches!(spoil, Spoil::Failed { .. }) {
+        return Ok(response);
+    }
+    spoil.http(peer, response, failure).await
 }
 
 /// Marks the answer of a call that started a task.

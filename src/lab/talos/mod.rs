@@ -12,6 +12,7 @@ mod apply;
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "handlers have one shape, whatever the request weighs")]
 mod etcd;
 mod events;
+mod frames;
 mod health;
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "handlers have one shape, whatever the request weighs")]
 mod info;
@@ -26,13 +27,13 @@ mod services;
 mod state;
 
 use std::pin::Pin;
-use std::time::Duration;
 
 use futures_util::Stream;
 use prost::Message;
 use tonic::{Code, Request, Status};
 
-use crate::lab::faults::{Effect, Face as FaceName};
+use crate::lab::faults::gate::{self, Fate, Spoil};
+use crate::lab::faults::{Damage, Face as FaceName};
 use crate::lab::fleet::{Machine, Port, System};
 use crate::lab::world::{Shared, World};
 use crate::reach::Reach;
@@ -100,16 +101,12 @@ impl Face {
         gather: impl Fn(Vec<(String, Result<T, Status>)>) -> Result<T, Status>,
     ) -> Result<T, Status> {
         let Call { message, peer, route } = Call::open(request)?;
-        let effect = self.shared.lock().observe(FaceName::Talos, method, &self.name);
-        match &effect {
-            None | Some(Effect::ActThenFail { .. } | Effect::LoseReply) => {}
-            Some(Effect::Refuse { code, text }) => {
-                return Err(Status::new(Code::from(i32::from(*code)), text.as_str()));
-            }
-            Some(Effect::LoseRequest) => return peer.hang_up().await,
-            Some(Effect::Delay { millis }) => pause(Duration::from_millis(*millis)).await,
-            Some(Effect::Silent) => return std::future::pending().await,
-        }
+        let failed = |code: u16, text: String| Status::new(Code::from(i32::from(code)), text);
+        let spoil = match gate::enter(&self.shared, FaceName::Talos, method, &self.name).await {
+            Ok(spoil) => spoil,
+            Err(Fate::Refused { code, text }) => return Err(failed(code, text)),
+            Err(Fate::Ended(ending)) => return peer.hang_up(ending).await,
+        };
         let (result, moved) = {
             let mut world = self.shared.lock();
             self.authorise(&world, method, &peer)?;
@@ -135,10 +132,19 @@ impl Face {
         if moved || rights::changes(method) {
             self.shared.wake();
         }
-        match effect {
-            Some(Effect::ActThenFail { code, text }) => Err(Status::new(Code::from(i32::from(code)), text)),
-            Some(Effect::LoseReply) => peer.hang_up().await,
-            _ => result,
+        match spoil {
+            Spoil::Nothing => result,
+            Spoil::Failed { code, text } => Err(failed(code, text)),
+            Spoil::Ended(ending) => peer.hang_up(ending).await,
+            Spoil::Never(never) => never.comes().await,
+            Spoil::Damaged(Damage::Garbled) => {
+                peer.garble();
+                result
+            }
+            Spoil::Damaged(Damage::Halved | Damage::Broken) => {
+                peer.break_off();
+                result
+            }
         }
     }
 
@@ -167,11 +173,6 @@ impl Face {
     fn system<'a>(&self, world: &'a World) -> Result<&'a System, Status> {
         self.machine(world)?.system.as_ref().ok_or_else(|| Status::unavailable("the machine is shutting down"))
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a delay that the script of faults asks for")]
-async fn pause(span: Duration) {
-    tokio::time::sleep(span).await;
 }
 
 /// A stream of what is already known.

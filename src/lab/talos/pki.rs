@@ -38,6 +38,8 @@ pub struct Names {
     pub common_name: String,
     pub dns: Vec<String>,
     pub ips: Vec<IpAddr>,
+    /// Seconds by which the signer's clock is ahead.
+    pub ahead: i64,
 }
 
 /// Talos: maintenance-service, self-signed for this boot, asks for no client certificate.
@@ -52,6 +54,17 @@ pub fn maintenance(names: &Names) -> ServerConfig {
     let leaf = leaf(names).signed_by(&key, &issuer).expect("these parameters are complete");
     let config = builder().with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private(&key));
     without_resumption(config.expect("they belong together"))
+}
+
+/// An authority that nobody knows.
+pub fn authority() -> Authority {
+    let key = KeyPair::generate_for(&PKCS_ED25519).expect("the provider makes Ed25519 keys");
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    ca.distinguished_name = DistinguishedName::new();
+    ca.distinguished_name.push(DnType::OrganizationName, "talos");
+    let cert = ca.self_signed(&key).expect("these parameters are complete").pem();
+    Authority { cert, key: key.serialize_pem() }
 }
 
 /// A server certificate from `authority`, with its key.
@@ -110,7 +123,9 @@ pub fn mutual(authority: &Authority, names: &Names, clients: Clients) -> Result<
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let verifier: Arc<dyn ClientCertVerifier> = match clients {
-        Clients::Exact => Arc::new(ExactUsage(verifier.build().map_err(BadAuthority::from)?)),
+        Clients::Exact => {
+            Arc::new(ExactUsage { inner: verifier.build().map_err(BadAuthority::from)?, ahead: names.ahead })
+        }
         Clients::Optional => verifier.allow_unauthenticated().build().map_err(BadAuthority::from)?,
     };
     let config = builder().with_client_cert_verifier(verifier).with_single_cert(vec![leaf], key);
@@ -136,7 +151,7 @@ fn leaf(names: &Names) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, names.common_name.as_str());
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.not_before = OffsetDateTime::now_utc();
+    params.not_before = OffsetDateTime::now_utc() + Duration::seconds(names.ahead);
     params.not_after = params.not_before + Duration::hours(24);
     let dns = names.dns.iter().filter_map(|name| name.as_str().try_into().ok().map(SanType::DnsName));
     params.subject_alt_names = dns.chain(names.ips.iter().map(|ip| SanType::IpAddress(*ip))).collect();
@@ -168,11 +183,15 @@ pub fn organisations(certificate: &CertificateDer<'_>) -> Vec<String> {
 
 /// Talos: `verifyExtKeyUsage`: the one usage clientAuth, no other and no more.
 #[derive(Debug)]
-struct ExactUsage(Arc<dyn ClientCertVerifier>);
+struct ExactUsage {
+    inner: Arc<dyn ClientCertVerifier>,
+    /// Seconds by which the machine's clock is ahead.
+    ahead: i64,
+}
 
 impl ClientCertVerifier for ExactUsage {
     fn root_hint_subjects(&self) -> &[rustls::DistinguishedName] {
-        self.0.root_hint_subjects()
+        self.inner.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -181,7 +200,9 @@ impl ClientCertVerifier for ExactUsage {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self.0.verify_client_cert(leaf, intermediates, now)?;
+        let now = Duration::seconds(i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_add(self.ahead));
+        let now = UnixTime::since_unix_epoch(now.try_into().unwrap_or_default());
+        let verified = self.inner.verify_client_cert(leaf, intermediates, now)?;
         let usage = x509_parser::parse_x509_certificate(leaf).ok().and_then(|(_, parsed)| {
             let usage = parsed.extended_key_usage().ok()??.value.clone();
             Some(usage.client_auth && !usage.server_auth && !usage.any && !usage.code_signing && usage.other.is_empty())
@@ -200,7 +221,7 @@ impl ClientCertVerifier for ExactUsage {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.inner.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -209,10 +230,10 @@ impl ClientCertVerifier for ExactUsage {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.inner.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.inner.supported_verify_schemes()
     }
 }

@@ -20,7 +20,10 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use super::Face;
+use super::frames::Frames;
 use super::pki::organisations;
+use crate::lab::faults::gate::Ending;
+use crate::lab::http::line::{Line, Plug};
 use crate::talos::wire;
 
 /// What Talos takes and sends at most.
@@ -116,11 +119,12 @@ async fn shake(
     cuts: Cuts,
 ) {
     drop(stream.set_nodelay(true));
-    let hello = TlsAcceptor::from(config).accept(stream);
+    let line = Line::default();
+    let hello = TlsAcceptor::from(config).accept(Plug::new(stream, line.clone()));
     let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), hello).await else { return };
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let peer = Peer { address, roles: leaf.map(organisations).unwrap_or_default(), cut: cuts.new_cut() };
-    drop(sender.send(Ok(Conn { stream, peer })).await);
+    let peer = Peer { address, roles: leaf.map(organisations).unwrap_or_default(), cut: cuts.new_cut(), line };
+    drop(sender.send(Ok(Conn { stream, peer, frames: Frames::default() })).await);
 }
 
 /// Who calls, as every request carries it.
@@ -130,13 +134,27 @@ pub struct Peer {
     /// The organisations of the client's certificate.
     pub roles: Vec<String>,
     cut: Arc<Cut>,
+    line: Line,
 }
 
 impl Peer {
     /// Ends the connection that the call came over; the call is never answered.
-    pub async fn hang_up<T>(&self) -> T {
+    pub(in crate::lab) async fn hang_up<T>(&self, ending: Ending) -> T {
+        if ending == Ending::Reset {
+            self.line.reset();
+        }
         self.cut.cut();
         std::future::pending().await
+    }
+
+    /// The connection ends in the middle of what is written next.
+    pub fn break_off(&self) {
+        self.line.break_off();
+    }
+
+    /// The next message has other bytes.
+    pub fn garble(&self) {
+        self.cut.garble.store(true, Ordering::SeqCst);
     }
 }
 
@@ -144,6 +162,7 @@ impl Peer {
 #[derive(Debug, Default)]
 struct Cut {
     done: AtomicBool,
+    garble: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -183,8 +202,9 @@ impl Cuts {
 
 /// A connection after its handshake.
 struct Conn {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Plug>,
     peer: Peer,
+    frames: Frames,
 }
 
 impl Connected for Conn {
@@ -205,7 +225,17 @@ impl AsyncRead for Conn {
 impl AsyncWrite for Conn {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
         self.peer.cut.check(cx)?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let allowed = self.peer.line.allows(buf.len())?;
+        let this = &mut *self;
+        let armed = this.peer.cut.garble.load(Ordering::SeqCst);
+        let other = if armed { this.frames.garbled(&buf[..allowed]) } else { None };
+        let told = other.as_deref().unwrap_or(&buf[..allowed]);
+        let written = std::task::ready!(Pin::new(&mut this.stream).poll_write(cx, told))?;
+        if other.is_some() {
+            this.peer.cut.garble.store(false, Ordering::SeqCst);
+        }
+        this.frames.advance(&buf[..written]);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {

@@ -1,6 +1,7 @@
 //! The lab over its own wires, with clients that know nothing but the protocol.
 
 mod client;
+mod faults;
 mod life;
 mod maintenance;
 mod routing;

@@ -76,14 +76,44 @@ fn without_local_state_the_marks_say_what_is_ours() {
         "left alone: VM 900 clone",
         "a clone or a copy",
     ]);
-    // An image carries no mark and may be anybody's.
-    assert_eq!(desk.holdings(), (vec![900, 4242], vec![image]));
+    // The VMs knew that their run had fetched it.
+    assert_eq!(desk.holdings(), (vec![900, 4242], vec![]), "{image}");
     let kubeconfig = std::fs::read_to_string(desk.home(".kube/config")).expect("the file stays");
     assert!(!kubeconfig.contains("small"), "{kubeconfig}");
 
     let again = desk.ends(0, &["destroy", "--profile", "small", "--yes", "--output", "json"]).json();
     assert_eq!((&again["by_mark"], again["left_alone"].as_array().map(Vec::len)), (&json!([]), Some(1)), "{again}");
     assert_eq!(desk.holdings().0, [900, 4242]);
+}
+
+/// A backup that is restored under another number keeps even the UUID.
+#[test]
+fn a_restored_copy_is_nobodys_to_destroy() {
+    let desk = Desk::new();
+    let lab = desk.lab(&site::small(""));
+    let api = Api::of(&lab);
+    let restore = || {
+        let config = api.call("GET", "/nodes/lab1/qemu/101/config", &[])["data"].clone();
+        let text = |key: &'static str| (key, config[key].as_str().unwrap_or_else(|| panic!("{key} of {config}")));
+        let copy = [("vmid", "900"), text("name"), text("tags"), text("description"), text("smbios1")];
+        api.call("POST", "/nodes/lab1/qemu", &copy);
+    };
+    desk.profile("small", &[]);
+    desk.ends(0, &["create", "--profile", "small", "--yes"]);
+    restore();
+    desk.ends(0, &["destroy", "--profile", "small", "--yes"]).tells(&["left alone: VM 900", "a restored copy"]);
+    assert_eq!(desk.holdings().0, [900]);
+    api.call("DELETE", "/nodes/lab1/qemu/900", &[]);
+
+    desk.ends(0, &["create", "--profile", "small", "--yes"]);
+    restore();
+    std::fs::remove_dir_all(desk.state("clusters")).expect("the local state is lost");
+    let left = desk.ends(5, &["destroy", "--profile", "small", "--yes"]);
+    left.tells(&["VMs 101 and 900 both prove to be lab-wk-1", "by hand"]);
+    assert_eq!(desk.holdings().0, [101, 900]);
+    api.call("DELETE", "/nodes/lab1/qemu/900", &[]);
+    desk.ends(0, &["destroy", "--profile", "small", "--yes"]);
+    desk.assert_nothing_is_there();
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn wrong_options_are_told_with_what_would_be_right() {
     desk.ends(2, &["lab", "start", "--pve", "7"]).tells(&["the lab imitates 9 and 8"]);
     desk.ends(2, &["lab", "start", "--site", "nowhere.yaml"]).tells(&["site description nowhere.yaml"]);
     Desk::write(&desk.work("faults.json"), "[{ \"face\": \"pve\" }]", 0o644);
-    desk.ends(2, &["lab", "start", "--faults", "faults.json"]).tells(&["script of faults faults.json", "call"]);
+    desk.ends(2, &["lab", "start", "--faults", "faults.json"]).tells(&["script of faults faults.json", "effect"]);
     let mut command = desk.command(&["create", "--profile", "lab", "--yes"]);
     command.env("PVETALOS_LAB_CLOCK", "quick");
     let outcome = super::desk::Outcome::of(command);

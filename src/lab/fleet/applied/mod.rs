@@ -48,9 +48,9 @@ pub struct Applied {
     /// Of the kubelet's image, without the `v`.
     pub kubernetes_version: String,
     pub schedulable_control_plane: bool,
-    identity: Identity,
-    /// Read once: every step of every machine asks for it.
-    endpoint_host: Option<String>,
+    /// Made once from the others by [`Applied::known`]: every step of every machine asks for these two.
+    pub(super) identity: Identity,
+    pub(super) endpoint_host: Option<String>,
 }
 
 /// A certificate authority, both halves in PEM.
@@ -102,10 +102,15 @@ impl Applied {
         reader.cluster(&mut applied);
         reader.install(&mut applied);
         network::read(&reader, &mut applied);
-        let endpoint = url::Url::parse(&applied.endpoint).ok();
-        applied.endpoint_host = endpoint.and_then(|endpoint| Some(endpoint.host_str()?.to_owned()));
-        applied.identity = Identity::of(&applied);
-        Ok(applied)
+        Ok(applied.known())
+    }
+
+    /// With what follows from the rest.
+    pub(super) fn known(mut self) -> Self {
+        let endpoint = url::Url::parse(&self.endpoint).ok();
+        self.endpoint_host = endpoint.and_then(|endpoint| Some(endpoint.host_str()?.to_owned()));
+        self.identity = Identity::of(&self);
+        self
     }
 
     pub fn role(&self) -> Role {
