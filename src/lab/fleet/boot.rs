@@ -61,6 +61,7 @@ impl Fleet {
             uki,
             boot: self.boots,
             boot_id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{vmid}/{}", self.boots).as_bytes()),
+            began: self.now,
             revision: 0,
             seed: None,
             config: None,

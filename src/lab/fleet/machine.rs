@@ -80,6 +80,8 @@ pub struct System {
     /// Of this boot, unlike any other.
     pub boot: u64,
     pub boot_id: Uuid,
+    /// When it booted, on the fleet's clock.
+    pub began: Duration,
     /// Grows whenever configuration or addresses change: listeners and certificates are then made anew.
     pub revision: u64,
     pub seed: Option<Seed>,
@@ -104,6 +106,21 @@ pub struct System {
     pub(super) etcd_timer: Timer,
     pub(super) kube_timer: Timer,
     pub(super) node_timer: Timer,
+}
+
+impl System {
+    /// The kernel's command line. An ISO's carries one argument more (Talos: pkg/imager).
+    pub fn cmdline(&self) -> String {
+        let platform = format!("talos.platform={}", self.image.platform);
+        let console: &[&str] =
+            if self.image.platform == "nocloud" { &["console=tty1", "console=ttyS0", "net.ifnames=0"] } else { &[] };
+        let halt = if self.disk.is_none() { Some("talos.halt_if_installed=1") } else { None };
+        let fixed = [platform.as_str()].into_iter().chain(console.iter().copied());
+        let own = self.image.kernel_args.iter().map(String::as_str);
+        let all: Vec<&str> =
+            fixed.chain(["init_on_alloc=1", "slab_nomerge=", "pti=on"]).chain(halt).chain(own).collect();
+        all.join(" ")
+    }
 }
 
 impl Machine {

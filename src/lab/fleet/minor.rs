@@ -11,6 +11,10 @@ pub struct Minor {
     pub minor: u32,
     /// Maintenance mode is the ordinary API with fewer rights (Talos 1.13), not a server of its own.
     pub unified_maintenance: bool,
+    /// `LifecycleService`, `ImageService` and `DebugService` (1.13).
+    pub lifecycle_service: bool,
+    /// `LVMService`, `MDService`, and the teardown methods of the resource API (1.14).
+    pub volume_removal: bool,
     /// `StorageService/BlockDeviceWipe` is open in maintenance mode (1.11).
     pub wipe_in_maintenance: bool,
     /// The resource `Versions.runtime.talos.dev` (1.10).
@@ -34,6 +38,8 @@ pub struct Minor {
 const BASE: Minor = Minor {
     minor: 9,
     unified_maintenance: false,
+    lifecycle_service: false,
+    volume_removal: false,
     wipe_in_maintenance: false,
     versions: false,
     boot_ids: false,
@@ -53,6 +59,7 @@ static TABLE: [Minor; 6] = [
     Minor {
         minor: 13,
         unified_maintenance: true,
+        lifecycle_service: true,
         versions: true,
         wipe_in_maintenance: true,
         node_ready_gates: true,
@@ -62,6 +69,8 @@ static TABLE: [Minor; 6] = [
     Minor {
         minor: 14,
         unified_maintenance: true,
+        lifecycle_service: true,
+        volume_removal: true,
         versions: true,
         wipe_in_maintenance: true,
         node_ready_gates: true,

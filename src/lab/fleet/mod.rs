@@ -47,6 +47,9 @@ use super::hardware::{Hardware, Medium};
 use super::site::{Bridge, Network, Site};
 use disks::Disks;
 
+/// The kernel that every Talos of the lab runs.
+pub const KERNEL: &str = "6.18.0-talos";
+
 /// Every machine that has power, and every disk that was ever written.
 pub struct Fleet {
     clock: Clock,

@@ -9,21 +9,24 @@ use crate::lab::fleet::{Machine, Stage, devices};
 use crate::lab::world::World;
 use crate::talos::wire::common::Data;
 use crate::talos::wire::machine::{
-    DmesgRequest, FeaturesInfo, Hostname, HostnameResponse, LogsRequest, MemInfo, Memory, MemoryResponse,
-    MetaDeleteRequest, MetaDeleteResponse, MetaWriteRequest, MetaWriteResponse, PlatformInfo, ReadRequest,
-    ServiceEvent, ServiceEvents, ServiceHealth, ServiceInfo, ServiceList, ServiceListResponse, Version, VersionInfo,
-    VersionResponse,
+    DmesgRequest, FeaturesInfo, Hostname, HostnameResponse, LogsRequest, MetaDeleteRequest, MetaDeleteResponse,
+    MetaWriteRequest, MetaWriteResponse, PlatformInfo, ServiceEvent, ServiceEvents, ServiceHealth, ServiceInfo,
+    ServiceList, ServiceListResponse, Version, VersionInfo, VersionResponse,
 };
 use crate::talos::wire::storage::disk::DiskType;
 use crate::talos::wire::storage::{Disk, Disks, DisksResponse};
 use crate::talos::wire::time::{Time, TimeRequest, TimeResponse};
 
 pub(super) fn version(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<VersionResponse, Status> {
-    let image = &face.system(world)?.image;
+    let system = face.system(world)?;
+    let image = &system.image;
+    let configured = system.config.as_ref().is_some_and(|config| config.complete);
     let mode = if image.platform == "metal" { "metal" } else { "cloud" };
     let version = VersionInfo {
         tag: image.version.clone(),
-        sha: "lab".into(),
+        sha: "00000000".into(),
+        built: String::new(),
+        go_version: "go1.25.5".into(),
         os: "linux".into(),
         arch: image.arch.clone(),
         ..VersionInfo::default()
@@ -32,7 +35,8 @@ pub(super) fn version(face: &Face, world: &mut World, (): &(), _: &Peer) -> Resu
         metadata: None,
         version: Some(version),
         platform: Some(PlatformInfo { name: image.platform.clone(), mode: mode.into() }),
-        features: Some(FeaturesInfo { rbac: true }),
+        // Without a configuration nothing is said about it.
+        features: configured.then_some(FeaturesInfo { rbac: true }),
     };
     Ok(VersionResponse { messages: vec![message] })
 }
@@ -94,13 +98,6 @@ pub(super) fn services(face: &Face, world: &mut World, (): &(), _: &Peer) -> Res
     Ok(ServiceListResponse { messages: vec![ServiceList { metadata: None, services: services.collect() }] })
 }
 
-pub(super) fn memory(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<MemoryResponse, Status> {
-    // The kernel keeps a few percent for itself.
-    let total = face.machine(world)?.hardware.memory_mib * 1024 * 97 / 100;
-    let meminfo = MemInfo { memtotal: total, memfree: total / 2, memavailable: total * 3 / 4 };
-    Ok(MemoryResponse { messages: vec![Memory { metadata: None, meminfo: Some(meminfo) }] })
-}
-
 pub(super) fn hostname(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<HostnameResponse, Status> {
     let hostname = face.system(world)?.hostname.clone();
     Ok(HostnameResponse { messages: vec![Hostname { metadata: None, hostname }] })
@@ -158,18 +155,6 @@ pub(super) fn logs(face: &Face, world: &mut World, request: &LogsRequest, _: &Pe
         return Err(Status::unknown(format!("log {:?} was not registered", request.id)));
     }
     Ok(if request.id == "machined" { text(&machine.console) } else { text(&[]) })
-}
-
-pub(super) fn read(face: &Face, world: &mut World, request: &ReadRequest, _: &Peer) -> Result<Replies<Data>, Status> {
-    let system = face.system(world)?;
-    let text = match request.path.as_str() {
-        "/proc/sys/kernel/random/boot_id" => format!("{}\n", system.boot_id),
-        "/etc/os-release" => format!("NAME=\"Talos\"\nID=talos\nVERSION_ID={}\n", system.image.version),
-        "/etc/hostname" => format!("{}\n", system.hostname),
-        "/proc/cmdline" => format!("talos.platform={} {}\n", system.image.platform, system.image.kernel_args.join(" ")),
-        path => return Err(Status::unknown(format!("stat {path}: no such file or directory"))),
-    };
-    Ok(replies(vec![Data { metadata: None, bytes: text.into_bytes() }]))
 }
 
 pub(super) fn meta_write(_: &Face, _: &mut World, _: &MetaWriteRequest, _: &Peer) -> Result<MetaWriteResponse, Status> {
