@@ -187,7 +187,7 @@ fn recipe(world: &World, reach: Reach, wish: &Listener) -> Option<Recipe> {
         if wish.port == Port::Kubernetes {
             "kube-apiserver".clone_into(&mut common_name);
             ips.extend(config.vips.iter().map(|ip| IpAddr::from(*ip)));
-            extra.extend(config.endpoint_host());
+            extra.extend(config.endpoint_host().map(str::to_owned));
             dns.extend(["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"].map(str::to_owned));
         }
         for name in extra {
