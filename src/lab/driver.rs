@@ -146,7 +146,10 @@ impl Driver {
             return Some(Arc::clone(known));
         }
         let recipe = recipe(&self.shared.lock(), self.reach, wish)?;
-        let mut config = recipe.make().ok()?;
+        let (mut config, fingerprint) = recipe.make().ok()?;
+        if let Some(fingerprint) = fingerprint {
+            self.shared.lock().fleet.announce(wish.vmid, &fingerprint);
+        }
         let protocol: &[u8] = if wish.port == Port::Kubernetes { b"http/1.1" } else { b"h2" };
         config.alpn_protocols = vec![protocol.to_vec()];
         let config = Arc::new(config);
@@ -166,10 +169,16 @@ enum Recipe {
 }
 
 impl Recipe {
-    fn make(self) -> Result<ServerConfig, BadAuthority> {
+    /// With the fingerprint that the machine tells its console.
+    fn make(self) -> Result<(ServerConfig, Option<String>), BadAuthority> {
         match self {
-            Self::Maintenance(names) => Ok(pki::maintenance(&names)),
-            Self::Mutual { authority, names, clients } => pki::mutual(&authority, &names, clients),
+            Self::Maintenance(names) => {
+                let (config, fingerprint) = pki::maintenance(&names);
+                Ok((config, Some(fingerprint)))
+            }
+            Self::Mutual { authority, names, clients } => {
+                pki::mutual(&authority, &names, clients).map(|config| (config, None))
+            }
         }
     }
 }

@@ -10,8 +10,10 @@ use tokio::sync::watch;
 use super::factory;
 use super::faults::{Call, Effect, Face, Faults};
 use super::fleet::{Fleet, summary::MachineSummary};
+use super::kube;
 use super::pve;
 use super::site::Site;
+use super::talos;
 
 /// Everything that is true on the site. Changed only under [`Shared::lock`], never across an await.
 pub struct World {
@@ -19,6 +21,10 @@ pub struct World {
     pub pve: pve::State,
     pub fleet: Fleet,
     pub factory: factory::State,
+    /// What each cluster's Kubernetes remembers.
+    pub kube: kube::Stores,
+    /// What each machine's resource API has shown.
+    pub memories: talos::Memories,
     pub faults: Faults,
     /// Somebody else on the site, who acts just before each call does.
     pub rival: Option<Rival>,
@@ -123,6 +129,8 @@ impl Shared {
             pve: pve::State::new(&site),
             fleet: Fleet::new(&site),
             factory: factory::State::new(&site),
+            kube: kube::Stores::new(),
+            memories: talos::Memories::new(),
             faults: Faults::default(),
             rival: None,
             site,

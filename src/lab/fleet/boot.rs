@@ -1,5 +1,7 @@
 //! From power to the first API.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use super::firmware::{self, Handover};
 use super::machine::{Machine, Path, Stage, System, Timer};
 use super::seed::Seed;
@@ -52,6 +54,8 @@ impl Fleet {
             return machine.die(firmware::OLD_CPU);
         }
         self.boots += 1;
+        let meta =
+            disk.as_ref().and_then(|volid| self.disks.get(volid)).map(|disk| disk.meta.clone()).unwrap_or_default();
         machine.log(&format!("[talos] booting {} ({})", image.version, image.platform));
         machine.system = Some(System {
             minor: minor::of(&image.version),
@@ -65,6 +69,13 @@ impl Fleet {
             revision: 0,
             seed: None,
             config: None,
+            trial: None,
+            meta,
+            history: VecDeque::new(),
+            told: 0,
+            services: BTreeMap::new(),
+            dmesg: Vec::new(),
+            usage_printed: false,
             hostname: String::new(),
             addresses: Vec::new(),
             vips: Vec::new(),
@@ -100,7 +111,7 @@ impl Fleet {
         }
         system.config = system.disk.as_ref().and_then(|volid| self.disks.get(volid)?.config.clone());
         let configured = system.config.as_ref().is_some_and(|config| config.complete);
-        machine.enter(if configured { Stage::Booting } else { Stage::Maintenance });
+        machine.proceed(self.now, if configured { Stage::Booting } else { Stage::Maintenance });
         self.configure(vmid);
     }
 
@@ -115,9 +126,14 @@ impl Fleet {
         let stable = hardware.uuid.unwrap_or_default().simple().to_string();
         system.hostname = config.or(seed).unwrap_or_else(|| format!("talos-{}-{}", &stable[..3], &stable[3..6]));
         system.revision += 1;
-        let text = system.addresses.iter().map(|address| address.ip.to_string()).collect::<Vec<_>>().join(", ");
-        let line = if text.is_empty() { "no address".to_owned() } else { text };
-        let word = machine.stage.word();
-        machine.log(&format!("[talos] {word}: this machine is reachable at: {line}"));
+        let reachable: Vec<String> = system.addresses.iter().map(|address| address.ip.to_string()).collect();
+        if machine.stage == Stage::Maintenance && machine.said != reachable {
+            // Talos prints nothing of the kind later.
+            machine.inform("this machine is reachable at:", &[]);
+            for ip in &reachable {
+                machine.inform(&format!("\t{ip}"), &[]);
+            }
+            machine.said = reachable;
+        }
     }
 }

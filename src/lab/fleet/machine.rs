@@ -1,5 +1,6 @@
 //! One VM that has power, and the operating system that it runs.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,11 @@ use uuid::Uuid;
 
 use super::applied::Applied;
 use super::cluster::EtcdId;
+use super::history::Entry;
 use super::lan::Address;
 use super::minor::Minor;
 use super::seed::Seed;
+use super::services::Service;
 use crate::inventory::Role;
 use crate::lab::hardware::Hardware;
 use crate::lab::image::Image;
@@ -24,6 +27,8 @@ pub struct Machine {
     pub system: Option<System>,
     /// What the serial console showed, oldest line first.
     pub console: Vec<String>,
+    /// The addresses that the console last named.
+    pub(super) said: Vec<String>,
     /// Keys that were enrolled without a variable store: gone when power goes.
     pub(super) volatile_keys: bool,
     pub(super) timer: Timer,
@@ -86,6 +91,19 @@ pub struct System {
     pub revision: u64,
     pub seed: Option<Seed>,
     pub config: Option<Arc<Applied>>,
+    /// `config` is only tried.
+    pub(super) trial: Option<Trial>,
+    /// The keys of META.
+    pub meta: BTreeMap<u8, Vec<u8>>,
+    /// What happened in this boot, oldest first, and how much that was.
+    pub history: VecDeque<Entry>,
+    pub(super) told: u64,
+    /// Every state that each service was in, with the time.
+    pub services: BTreeMap<String, Vec<(Duration, Service)>>,
+    /// What the kernel log of this boot holds.
+    pub dmesg: Vec<String>,
+    /// How to upload a configuration was printed: once in a boot.
+    pub(super) usage_printed: bool,
     pub hostname: String,
     pub addresses: Vec<Address>,
     /// Shared addresses that it holds.
@@ -106,6 +124,13 @@ pub struct System {
     pub(super) etcd_timer: Timer,
     pub(super) kube_timer: Timer,
     pub(super) node_timer: Timer,
+}
+
+/// A configuration that will be taken back.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub(super) until: Duration,
+    pub(super) before: Option<Arc<Applied>>,
 }
 
 impl System {
@@ -130,6 +155,7 @@ impl Machine {
             stage: Stage::Starting,
             system: None,
             console: Vec::new(),
+            said: Vec::new(),
             volatile_keys: false,
             timer: Timer::default(),
         }
@@ -152,6 +178,35 @@ impl Machine {
             self.console.remove(0);
         }
         self.console.push(line.to_owned());
+        if let Some(system) = &mut self.system {
+            system.dmesg.push(line.to_owned());
+        }
+    }
+
+    /// A line of the maintenance service's, with the fields that Talos's logger appends.
+    pub(super) fn inform(&mut self, line: &str, fields: &[(&str, &str)]) {
+        let unified = self.system.as_ref().is_some_and(|system| system.minor.unified_maintenance);
+        let name = if unified { "MaintenanceServiceInformController" } else { "MaintenanceServiceController" };
+        let mut text = format!("\"component\": \"controller-runtime\", \"controller\": \"runtime.{name}\"");
+        for (key, value) in fields {
+            text.push_str(&format!(", {key:?}: {value:?}"));
+        }
+        self.log(&format!("[talos] {line} {{{text}}}"));
+    }
+
+    /// A certificate for maintenance mode was made: tells its fingerprint, and once in a boot what to do with it.
+    pub(super) fn announce(&mut self, fingerprint: &str) {
+        self.inform("server certificate issued", &[("fingerprint", fingerprint)]);
+        let Some(system) = &mut self.system else { return };
+        let Some(ip) = system.addresses.first().map(|address| address.ip) else { return };
+        if std::mem::replace(&mut system.usage_printed, true) {
+            return;
+        }
+        let command = format!("\ttalosctl apply-config --insecure --nodes {ip}");
+        self.inform("upload configuration using talosctl:", &[]);
+        self.inform(&format!("{command} --file <config.yaml>"), &[]);
+        self.inform("optionally with node fingerprint check:", &[]);
+        self.inform(&format!("{command} --cert-fingerprint '{fingerprint}' --file <config.yaml>"), &[]);
     }
 
     /// The role that its configuration gives it.

@@ -7,7 +7,7 @@
 //! edges, so that any order of power cuts, applies and bootstraps comes out right.
 //!
 //! - `boot`: firmware, kernel, from power to the first API
-//! - `life`: one step of one machine
+//! - `life`: one step of one machine; `history`: what it tells of that
 //! - `cluster`: etcd, Kubernetes, and who holds a shared address
 //! - `calls`: what the Talos API may ask for
 //! - `lan`: addresses; `disks`: what survives a power cut
@@ -19,6 +19,7 @@ mod calls;
 mod cluster;
 mod disks;
 mod firmware;
+mod history;
 mod installer;
 mod lan;
 mod life;
@@ -26,6 +27,7 @@ mod listeners;
 pub mod machine;
 pub mod minor;
 mod seed;
+mod services;
 pub mod summary;
 #[cfg(test)]
 mod tests;
@@ -38,9 +40,11 @@ use serde_json::Value;
 pub use calls::{BootstrapRefusal, Wipe};
 pub use cluster::{Etcd, EtcdId, Member, Node};
 pub use disks::{Device, Disk, devices};
+pub use history::{Entry, Happening};
 pub use lan::{Address, link_name};
 pub use listeners::{Listener, Port};
 pub use machine::{Machine, Stage, System};
+pub use services::{Service, services_of};
 
 use super::clock::Clock;
 use super::hardware::{Hardware, Medium};
@@ -101,7 +105,7 @@ impl Fleet {
         if let Some(machine) = self.machines.get_mut(&vmid)
             && machine.system.is_some()
         {
-            machine.enter(Stage::Stopping);
+            machine.proceed(self.now, Stage::Stopping);
         }
     }
 
@@ -135,6 +139,13 @@ impl Fleet {
 
     pub fn machine(&self, vmid: u32) -> Option<&Machine> {
         self.machines.get(&vmid)
+    }
+
+    /// See [`Machine::announce`].
+    pub fn announce(&mut self, vmid: u32, fingerprint: &str) {
+        if let Some(machine) = self.machines.get_mut(&vmid) {
+            machine.announce(fingerprint);
+        }
     }
 
     pub fn machines(&self) -> impl Iterator<Item = &Machine> {

@@ -43,6 +43,7 @@ use crate::reach::Reach;
 use rights::Caller;
 use routing::Route;
 use server::Peer;
+pub use state::Memories;
 
 /// A stream of replies.
 pub type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

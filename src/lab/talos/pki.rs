@@ -8,9 +8,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ED25519, SanType,
+    PKCS_ED25519, PublicKeyData, SanType,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
@@ -40,8 +42,8 @@ pub struct Names {
     pub ips: Vec<IpAddr>,
 }
 
-/// Talos: maintenance-service, self-signed for this boot, asks for no client certificate.
-pub fn maintenance(names: &Names) -> ServerConfig {
+/// Talos: maintenance-service, self-signed for this boot, asks for no client certificate. With its fingerprint.
+pub fn maintenance(names: &Names) -> (ServerConfig, String) {
     let ca_key = KeyPair::generate_for(&PKCS_ED25519).expect("the provider makes Ed25519 keys");
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -51,7 +53,13 @@ pub fn maintenance(names: &Names) -> ServerConfig {
     let key = KeyPair::generate_for(&PKCS_ED25519).expect("the provider makes Ed25519 keys");
     let leaf = leaf(names).signed_by(&key, &issuer).expect("these parameters are complete");
     let config = builder().with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private(&key));
-    without_resumption(config.expect("they belong together"))
+    let fingerprint = fingerprint(&key.subject_public_key_info());
+    (without_resumption(config.expect("they belong together")), fingerprint)
+}
+
+/// As `talosctl --cert-fingerprint` takes it: base64 of the SHA-256 of the public key's DER.
+fn fingerprint(public: &[u8]) -> String {
+    BASE64_STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, public))
 }
 
 /// A server certificate from `authority`, with its key.

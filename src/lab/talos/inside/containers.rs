@@ -6,8 +6,7 @@ use tonic::Status;
 
 use super::uptime;
 use crate::inventory::Role;
-use crate::lab::fleet::{Machine, Stage};
-use crate::lab::talos::info::services_of;
+use crate::lab::fleet::{Machine, Stage, services_of};
 use crate::lab::talos::server::Peer;
 use crate::lab::talos::{Face, Replies, replies};
 use crate::lab::world::World;

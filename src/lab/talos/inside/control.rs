@@ -5,8 +5,8 @@
 
 use tonic::Status;
 
+use crate::lab::fleet::services_of;
 use crate::lab::talos::Face;
-use crate::lab::talos::info::services_of;
 use crate::lab::talos::server::Peer;
 use crate::lab::world::World;
 use crate::talos::wire::machine::{ServiceAnswer, ServiceRequest, ServiceResponse};

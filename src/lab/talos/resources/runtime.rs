@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Resource, View, resource};
 use crate::inventory::Role;
-use crate::lab::fleet::{Machine, Stage, System};
-use crate::lab::talos::info::services_of;
+use crate::lab::fleet::{Machine, Stage, System, services_of};
 use crate::talos::wire::specs::{
     BootIdSpec, ExtensionMetadata, ExtensionStatusSpec, MachineStage, MachineStatusSpec, MachineStatusStatus,
     MachineType, PlatformMetadataSpec, SecurityStateSpec, ServiceSpec, TimeStatusSpec, UnattendedInstallPhase,
