@@ -15,6 +15,9 @@ fn a_schematic_has_the_id_of_its_canonical_text() {
         .expect("it is one");
     assert_eq!(state.schematic(&id).expect("it is known").extensions, ["siderolabs/qemu-guest-agent"]);
     assert_eq!(state.post("something: {}").expect_err("unknown key").status, 400);
+    assert_eq!(state.post(" \n").expect_err("nothing").text, "EOF");
+    let owned = state.post("owner: me\n").expect_err("this factory knows nobody");
+    assert_eq!((owned.status, owned.text.as_str()), (400, "owner field is only supported in Enterprise edition"));
     assert_eq!(state.schematic("0000").expect_err("nobody posted it").status, 404);
 }
 
@@ -34,6 +37,14 @@ fn assets_are_refused_as_the_factory_refuses_them() {
         (ID, "v1.12.4", "nocloud-amd64.iso.sha512", Some(402)),
         (ID, "v0.1.0", "nocloud-amd64.iso", Some(404)),
         ("00", "v1.12.4", "nocloud-amd64.iso", Some(404)),
+        (ID, "latest", "nocloud-amd64.iso", Some(500)),
+        (ID, "v1.12.4", "kernel-arm64", None),
+        (ID, "v1.12.4", "initramfs-amd64.xz", None),
+        (ID, "v1.12.4", "cmdline-metal-amd64-secureboot", None),
+        (ID, "v1.12.4", "metal-amd64-uki.efi", None),
+        (ID, "v1.12.4", "nocloud-installer-amd64-secureboot.tar", None),
+        (ID, "v1.12.4", "nocloud-sparc.iso", Some(400)),
+        (ID, "v1.12.4", "nocloud-amd64.iso.xz", Some(400)),
         (bad.as_str(), "v1.12.4", "nocloud-amd64.iso", Some(400)),
     ] {
         assert_eq!(status(schematic, version, file), expected, "{version}/{file}");

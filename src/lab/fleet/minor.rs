@@ -19,6 +19,8 @@ pub struct Minor {
     pub wipe_in_maintenance: bool,
     /// The resource `Versions.runtime.talos.dev` (1.10).
     pub versions: bool,
+    /// The resource `KernelCmdlines.runtime.talos.dev` (1.11).
+    pub cmdline: bool,
     /// The resource `BootIDs.runtime.talos.dev` (1.14).
     pub boot_ids: bool,
     /// `UnattendedInstallConfig` (1.14).
@@ -42,6 +44,7 @@ const BASE: Minor = Minor {
     volume_removal: false,
     wipe_in_maintenance: false,
     versions: false,
+    cmdline: false,
     boot_ids: false,
     unattended_install: false,
     refuses_reboot_mode: false,
@@ -54,13 +57,14 @@ const BASE: Minor = Minor {
 static TABLE: [Minor; 6] = [
     BASE,
     Minor { minor: 10, versions: true, ..BASE },
-    Minor { minor: 11, versions: true, wipe_in_maintenance: true, kubernetes: Some((29, 34)), ..BASE },
-    Minor { minor: 12, versions: true, wipe_in_maintenance: true, kubernetes: Some((30, 35)), ..BASE },
+    Minor { minor: 11, versions: true, cmdline: true, wipe_in_maintenance: true, kubernetes: Some((29, 34)), ..BASE },
+    Minor { minor: 12, versions: true, cmdline: true, wipe_in_maintenance: true, kubernetes: Some((30, 35)), ..BASE },
     Minor {
         minor: 13,
         unified_maintenance: true,
         lifecycle_service: true,
         versions: true,
+        cmdline: true,
         wipe_in_maintenance: true,
         node_ready_gates: true,
         kubernetes: Some((31, 36)),
@@ -72,6 +76,7 @@ static TABLE: [Minor; 6] = [
         lifecycle_service: true,
         volume_removal: true,
         versions: true,
+        cmdline: true,
         wipe_in_maintenance: true,
         node_ready_gates: true,
         boot_ids: true,

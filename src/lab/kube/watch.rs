@@ -29,6 +29,8 @@ struct Watcher {
     version: u64,
     ends: Instant,
     bookmark: Option<Instant>,
+    /// The client lists by watching, and has not been told yet that it knows everything.
+    listing: bool,
     over: bool,
 }
 
@@ -45,6 +47,7 @@ pub(super) fn respond(served: &Served, place: Place, query: &Query, selection: S
         version: query.number("resourceVersion").unwrap_or(0),
         ends: now + seconds,
         bookmark: query.flag("allowWatchBookmarks").then_some(now + BOOKMARK),
+        listing: query.has("sendInitialEvents") && query.flag("sendInitialEvents"),
         over: false,
     };
     let lines = futures_util::stream::unfold(watcher, |mut watcher| async move {
@@ -64,8 +67,11 @@ impl Watcher {
                 let namespace = self.place.namespace.as_deref();
                 (store.since(self.place.kind, namespace, self.version), store.version())
             })?;
-            let lines: String = changes.iter().filter_map(|(change, entry)| self.line(*change, entry)).collect();
+            let mut lines: String = changes.iter().filter_map(|(change, entry)| self.line(*change, entry)).collect();
             self.version = self.version.max(version);
+            if std::mem::take(&mut self.listing) {
+                lines.push_str(&self.bookmark(&json!({"k8s.io/initial-events-end": "true"})));
+            }
             if !lines.is_empty() {
                 return Some(lines.into());
             }
@@ -77,11 +83,11 @@ impl Watcher {
                 Err(_) if Instant::now() >= self.ends => {
                     self.over = true;
                     // A last bookmark spares the client the way back.
-                    return self.bookmark.is_some().then(|| self.bookmark());
+                    return self.bookmark.is_some().then(|| self.bookmark(&Value::Null).into());
                 }
                 Err(_) => {
                     self.bookmark = Some(Instant::now() + BOOKMARK);
-                    return Some(self.bookmark());
+                    return Some(self.bookmark(&Value::Null).into());
                 }
             }
         }
@@ -107,15 +113,18 @@ impl Watcher {
         Some(told(word, &object))
     }
 
-    fn bookmark(&self) -> Bytes {
+    fn bookmark(&self, annotations: &Value) -> String {
         let kind = self.place.kind;
-        let metadata = json!({"resourceVersion": self.version.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": self.version.to_string(), "creationTimestamp": null});
+        if !annotations.is_null() {
+            metadata["annotations"] = annotations.clone();
+        }
         let object = if self.tables.is_some() {
             table::of(kind, [].into_iter(), &metadata, "Metadata", jiff::Timestamp::now())
         } else {
             json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata})
         };
-        told("BOOKMARK", &object).into()
+        told("BOOKMARK", &object)
     }
 }
 

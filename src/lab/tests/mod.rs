@@ -1,6 +1,9 @@
 //! The lab over its own wires, with clients that know nothing but the protocol.
 
+mod apply;
 mod client;
+mod inside;
+mod kubectl;
 mod life;
 mod maintenance;
 mod routing;
