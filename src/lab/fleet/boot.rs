@@ -1,7 +1,9 @@
 //! From power to the first API.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use super::applied::Applied;
 use super::firmware::{self, Handover};
 use super::machine::{Machine, Path, Stage, System, Timer};
 use super::seed::Seed;
@@ -104,12 +106,28 @@ impl Fleet {
             return machine.die(HALTED);
         }
         if system.image.platform == "nocloud" {
-            system.seed = hardware.drives.iter().find_map(|drive| match &drive.medium {
-                Medium::Cdrom { head, .. } => Seed::parse(head),
+            let drives = hardware.drives.iter().filter_map(|drive| match &drive.medium {
+                Medium::Cdrom { head, .. } => Some(head.as_slice()),
                 Medium::Disk { .. } | Medium::Empty => None,
             });
+            match Seed::read(drives, hardware.serial.as_deref(), system.minor) {
+                Ok(seed) => system.seed = seed,
+                Err(why) => return machine.die(&format!("[talos] error acquiring the configuration: {why}")),
+            }
         }
         system.config = system.disk.as_ref().and_then(|volid| self.disks.get(volid)?.config.clone());
+        let seeded = system.seed.as_ref().and_then(|seed| seed.config.as_ref()).filter(|_| system.config.is_none());
+        if let Some(text) = seeded {
+            match Applied::parse(text) {
+                Ok(config) => system.config = Some(Arc::new(config)),
+                Err(why) => return machine.die(&format!("[talos] error acquiring the configuration: {why}")),
+            }
+            if let Some(config) = system.config.clone().filter(|config| config.complete) {
+                let host = self.host.clone();
+                self.leave_maintenance(vmid, &config, &host);
+                return self.configure(vmid);
+            }
+        }
         let configured = system.config.as_ref().is_some_and(|config| config.complete);
         machine.proceed(self.now, if configured { Stage::Booting } else { Stage::Maintenance });
         self.configure(vmid);

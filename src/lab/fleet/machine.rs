@@ -187,11 +187,10 @@ impl Machine {
     pub(super) fn inform(&mut self, line: &str, fields: &[(&str, &str)]) {
         let unified = self.system.as_ref().is_some_and(|system| system.minor.unified_maintenance);
         let name = if unified { "MaintenanceServiceInformController" } else { "MaintenanceServiceController" };
-        let mut text = format!("\"component\": \"controller-runtime\", \"controller\": \"runtime.{name}\"");
-        for (key, value) in fields {
-            text.push_str(&format!(", {key:?}: {value:?}"));
-        }
-        self.log(&format!("[talos] {line} {{{text}}}"));
+        let controller = format!("runtime.{name}");
+        let all = [("component", "controller-runtime"), ("controller", controller.as_str())];
+        let text: Vec<String> = all.iter().chain(fields).map(|(key, value)| format!("{key:?}: {value:?}")).collect();
+        self.log(&format!("[talos] {line} {{{}}}", text.join(", ")));
     }
 
     /// A certificate for maintenance mode was made: tells its fingerprint, and once in a boot what to do with it.

@@ -19,6 +19,9 @@ pub struct Minor {
     pub wipe_in_maintenance: bool,
     /// The resource `Versions.runtime.talos.dev` (1.10).
     pub versions: bool,
+    /// Of nocloud's user-data the first line has to be `#cloud-config`, and no more than begin with it; `#include` is
+    /// known (1.11).
+    pub exact_cloud_config: bool,
     /// The resource `KernelCmdlines.runtime.talos.dev` (1.11).
     pub cmdline: bool,
     /// The resource `BootIDs.runtime.talos.dev` (1.14).
@@ -44,6 +47,7 @@ const BASE: Minor = Minor {
     volume_removal: false,
     wipe_in_maintenance: false,
     versions: false,
+    exact_cloud_config: false,
     cmdline: false,
     boot_ids: false,
     unattended_install: false,
@@ -57,13 +61,30 @@ const BASE: Minor = Minor {
 static TABLE: [Minor; 6] = [
     BASE,
     Minor { minor: 10, versions: true, ..BASE },
-    Minor { minor: 11, versions: true, cmdline: true, wipe_in_maintenance: true, kubernetes: Some((29, 34)), ..BASE },
-    Minor { minor: 12, versions: true, cmdline: true, wipe_in_maintenance: true, kubernetes: Some((30, 35)), ..BASE },
+    Minor {
+        minor: 11,
+        versions: true,
+        exact_cloud_config: true,
+        cmdline: true,
+        wipe_in_maintenance: true,
+        kubernetes: Some((29, 34)),
+        ..BASE
+    },
+    Minor {
+        minor: 12,
+        versions: true,
+        exact_cloud_config: true,
+        cmdline: true,
+        wipe_in_maintenance: true,
+        kubernetes: Some((30, 35)),
+        ..BASE
+    },
     Minor {
         minor: 13,
         unified_maintenance: true,
         lifecycle_service: true,
         versions: true,
+        exact_cloud_config: true,
         cmdline: true,
         wipe_in_maintenance: true,
         node_ready_gates: true,
@@ -76,6 +97,7 @@ static TABLE: [Minor; 6] = [
         lifecycle_service: true,
         volume_removal: true,
         versions: true,
+        exact_cloud_config: true,
         cmdline: true,
         wipe_in_maintenance: true,
         node_ready_gates: true,

@@ -66,6 +66,8 @@ pub struct Fleet {
     /// Starts of an operating system so far, over all machines.
     boots: u64,
     now: Duration,
+    /// The factory that installer references are derived from when nobody names one.
+    host: String,
 }
 
 impl Fleet {
@@ -79,6 +81,7 @@ impl Fleet {
             etcds: BTreeMap::new(),
             boots: 0,
             now: Duration::ZERO,
+            host: site.factory.hosts.first().cloned().unwrap_or_default(),
         }
     }
 

@@ -32,7 +32,7 @@ impl Caller {
     }
 
     /// The one whom the caller speaks for, which masters alone may do: `kubectl --as`.
-    pub(super) fn speaking_for(self, headers: &HeaderMap) -> Result<Self, Response> {
+    pub(super) fn speaking_for(self, headers: &HeaderMap) -> Result<Self, Box<Response>> {
         let all = |name: &str| headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned);
         let Some(name) = all("impersonate-user").next() else { return Ok(self) };
         if !self.is_master() {
@@ -40,7 +40,8 @@ impl Caller {
                 "users {name:?} is forbidden: User {:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
                 self.name
             );
-            return Err(status::refuse(403, "Forbidden", &message, Some(json!({"name": name, "kind": "users"}))));
+            let details = json!({"name": name, "kind": "users"});
+            return Err(Box::new(status::refuse(403, "Forbidden", &message, Some(details))));
         }
         let groups = all("impersonate-group").chain(["system:authenticated".to_owned()]);
         Ok(Self { groups: groups.collect(), name })

@@ -84,7 +84,7 @@ fn resources(group: &str, version: &str) -> Value {
         .map(|kind| {
             let mut value = json!({
                 "name": kind.plural, "singularName": kind.singular(), "namespaced": kind.namespaced,
-                "kind": kind.kind, "verbs": kind.verbs(),
+                "kind": kind.name, "verbs": kind.verbs(),
             });
             decorate(kind, &mut value);
             value
@@ -107,7 +107,7 @@ fn everything(path: &str, discovery: &str) -> Value {
     let items: Vec<Value> = groups
         .into_iter()
         .map(|(group, version)| {
-            let resources: Vec<Value> = kinds::of_group(group, version).map(|kind| described(kind)).collect();
+            let resources: Vec<Value> = kinds::of_group(group, version).map(described).collect();
             json!({
                 "metadata": {"name": if group.is_empty() { Value::Null } else { json!(group) }, "creationTimestamp": null},
                 "versions": [{"version": version, "resources": resources, "freshness": "Current"}],
@@ -123,7 +123,7 @@ fn everything(path: &str, discovery: &str) -> Value {
 fn described(kind: &Kind) -> Value {
     let mut value = json!({
         "resource": kind.plural,
-        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.name},
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular(),
         "verbs": kind.verbs(),

@@ -11,7 +11,7 @@ pub(super) struct Kind {
     pub(super) version: &'static str,
     /// As it stands in paths.
     pub(super) plural: &'static str,
-    pub(super) kind: &'static str,
+    pub(super) name: &'static str,
     pub(super) short: &'static [&'static str],
     pub(super) namespaced: bool,
     /// Part of `kubectl get all`.
@@ -23,11 +23,11 @@ pub(super) struct Kind {
 const fn kind(
     group: &'static str,
     plural: &'static str,
-    kind: &'static str,
+    name: &'static str,
     short: &'static [&'static str],
     namespaced: bool,
 ) -> Kind {
-    Kind { group, version: "v1", plural, kind, short, namespaced, all: false, review: false }
+    Kind { group, version: "v1", plural, name, short, namespaced, all: false, review: false }
 }
 
 const fn all(group: &'static str, plural: &'static str, name: &'static str, short: &'static [&'static str]) -> Kind {
@@ -83,7 +83,7 @@ impl Kind {
     }
 
     pub(super) fn singular(&self) -> String {
-        self.kind.to_lowercase()
+        self.name.to_lowercase()
     }
 
     pub(super) fn verbs(&self) -> &'static [&'static str] {
@@ -160,7 +160,7 @@ mod tests {
     fn paths_name_kinds_namespaces_and_objects() {
         let place = |path: &str| {
             let place = Place::of(path)?;
-            Some((place.kind.kind, place.namespace.unwrap_or_default(), place.name.unwrap_or_default()))
+            Some((place.kind.name, place.namespace.unwrap_or_default(), place.name.unwrap_or_default()))
         };
         let found = |kind, namespace: &str, name: &str| Some((kind, namespace.to_owned(), name.to_owned()));
         assert_eq!(place("/api/v1/nodes"), found("Node", "", ""));

@@ -132,7 +132,7 @@ impl Served {
         let Some(caller) = Caller::of(peer) else { return status::unauthorized() };
         let caller = match caller.speaking_for(&request.headers) {
             Ok(caller) => caller,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         let accept = request.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if let (true, Some((document, kind))) = (reads, discovery::document(path, accept, &self.version())) {
@@ -196,7 +196,7 @@ impl Served {
         Some(reply(&if tables {
             table::of(place.kind, page.items.iter(), &page.metadata, include, now)
         } else {
-            let (kind, version) = (format!("{}List", place.kind.kind), place.kind.api_version());
+            let (kind, version) = (format!("{}List", place.kind.name), place.kind.api_version());
             json!({"kind": kind, "apiVersion": version, "metadata": page.metadata, "items": page.items})
         }))
     }

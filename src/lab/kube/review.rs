@@ -17,17 +17,17 @@ pub(super) fn respond(kind: &Kind, caller: &Caller, body: &[u8]) -> Response {
             None,
         );
     };
-    if asked["kind"] != kind.kind {
+    if asked["kind"] != kind.name {
         let message = format!(
             "{} in version {:?} cannot be handled as a {}",
             asked["kind"].as_str().unwrap_or_default(),
             kind.version,
-            kind.kind
+            kind.name
         );
         return status::bad_request(&message);
     }
     asked["apiVersion"] = json!(kind.api_version());
-    asked["status"] = match kind.kind {
+    asked["status"] = match kind.name {
         "SelfSubjectReview" => json!({"userInfo": caller.user_info()}),
         "SelfSubjectAccessReview" => access(caller, &asked["spec"]),
         _ => rules(caller),

@@ -65,20 +65,17 @@ impl Store {
             let key = (kind.qualified(), text("namespace"), text("name"));
             let known = old.remove(&key);
             stamp(known.as_ref().map(|known| &known.object), &mut object, now);
-            let entry = match known {
-                Some(known) => {
-                    object["metadata"]["resourceVersion"] = known.object["metadata"]["resourceVersion"].clone();
-                    if known.object == object {
-                        known
-                    } else {
-                        self.version += 1;
-                        Entry { version: self.version, object, ..known }
-                    }
-                }
-                None => {
+            let entry = if let Some(known) = known {
+                object["metadata"]["resourceVersion"] = known.object["metadata"]["resourceVersion"].clone();
+                if known.object == object {
+                    known
+                } else {
                     self.version += 1;
-                    Entry { kind, object, created: self.version, version: self.version }
+                    Entry { version: self.version, object, ..known }
                 }
+            } else {
+                self.version += 1;
+                Entry { kind, object, created: self.version, version: self.version }
             };
             self.entries.insert(key, entry.numbered());
         }

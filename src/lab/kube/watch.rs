@@ -122,7 +122,7 @@ impl Watcher {
         let object = if self.tables.is_some() {
             table::of(kind, [].into_iter(), &metadata, "Metadata", jiff::Timestamp::now())
         } else {
-            json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata})
+            json!({"kind": kind.name, "apiVersion": kind.api_version(), "metadata": metadata})
         };
         told("BOOKMARK", &object)
     }

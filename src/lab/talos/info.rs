@@ -30,7 +30,6 @@ pub(super) fn version(face: &Face, world: &mut World, (): &(), _: &Peer) -> Resu
         go_version: "go1.25.5".into(),
         os: "linux".into(),
         arch: image.arch.clone(),
-        ..VersionInfo::default()
     };
     let message = Version {
         metadata: None,

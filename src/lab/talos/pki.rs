@@ -51,7 +51,7 @@ pub fn maintenance(names: &Names) -> (ServerConfig, String) {
     ca.distinguished_name.push(DnType::OrganizationName, "talos");
     let issuer = Issuer::new(ca, ca_key);
     let key = KeyPair::generate_for(&PKCS_ED25519).expect("the provider makes Ed25519 keys");
-    let leaf = leaf(names).signed_by(&key, &issuer).expect("these parameters are complete");
+    let leaf = leaf(names, LASTS).signed_by(&key, &issuer).expect("these parameters are complete");
     let config = builder().with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private(&key));
     let fingerprint = fingerprint(&key.subject_public_key_info());
     (without_resumption(config.expect("they belong together")), fingerprint)
@@ -63,13 +63,14 @@ fn fingerprint(public: &[u8]) -> String {
 }
 
 /// A server certificate from `authority`, with its key.
-pub fn server(
+fn server(
     authority: &Authority,
     names: &Names,
+    lasts: Duration,
 ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), BadAuthority> {
     let issuer = issuer(authority)?;
     let key = KeyPair::generate_for(issuer.key().algorithm()).map_err(BadAuthority::from)?;
-    let leaf = leaf(names).signed_by(&key, &issuer).map_err(BadAuthority::from)?;
+    let leaf = leaf(names, lasts).signed_by(&key, &issuer).map_err(BadAuthority::from)?;
     Ok((leaf.der().clone(), private(&key)))
 }
 
@@ -110,7 +111,11 @@ pub enum Clients {
 
 /// A server certificate from `authority`, and clients of the same.
 pub fn mutual(authority: &Authority, names: &Names, clients: Clients) -> Result<ServerConfig, BadAuthority> {
-    let (leaf, key) = server(authority, names)?;
+    let lasts = match clients {
+        Clients::Exact => LASTS,
+        Clients::Optional => Duration::days(365),
+    };
+    let (leaf, key) = server(authority, names, lasts)?;
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(authority.cert.as_bytes()) {
         roots.add(root.map_err(BadAuthority::from)?).map_err(BadAuthority::from)?;
@@ -138,14 +143,17 @@ fn builder() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {
         .expect("the provider has suites for both versions")
 }
 
-fn leaf(names: &Names) -> CertificateParams {
+/// How long the certificates of Talos's own API are good. They are made anew after half of it.
+const LASTS: Duration = Duration::hours(24);
+
+fn leaf(names: &Names, lasts: Duration) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, names.common_name.as_str());
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.not_before = OffsetDateTime::now_utc();
-    params.not_after = params.not_before + Duration::hours(24);
+    params.not_after = params.not_before + lasts;
     let dns = names.dns.iter().filter_map(|name| name.as_str().try_into().ok().map(SanType::DnsName));
     params.subject_alt_names = dns.chain(names.ips.iter().map(|ip| SanType::IpAddress(*ip))).collect();
     params

@@ -138,6 +138,7 @@ pub struct Peer {
 impl Peer {
     /// The same, with the roles that a call states if the certificate may speak for others: that is how one
     /// machine's API forwards to another's (Talos: pkg/grpc/middleware/authz/injector.go).
+    #[must_use]
     pub fn speaking_for(&self, metadata: &MetadataMap) -> Self {
         let stated: Vec<String> =
             metadata.get_all("talos-role").iter().filter_map(|role| role.to_str().ok()).map(str::to_owned).collect();

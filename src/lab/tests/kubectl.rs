@@ -105,8 +105,8 @@ async fn kubectl_is_refused_in_the_servers_words() {
     let may = kubectl(&config, &["--as", "bob", "auth", "can-i", "get", "pods"]).await;
     assert_eq!((may.good, may.out.as_str()), (false, "no\n"), "{may:?}");
     // Without a certificate nobody is anybody, and a token that the lab did not issue proves nothing.
-    let bare: String =
-        config.lines().filter(|line| !line.contains("client-")).map(|line| format!("{line}\n")).collect();
+    let bare: Vec<&str> = config.lines().filter(|line| !line.contains("client-")).collect();
+    let bare = bare.join("\n");
     let bare = bare.replace("      user:\nc", "      user: {token: nonsense}\nc");
     let said = kubectl(&bare, &["get", "nodes"]).await;
     assert!(!said.good && said.err.contains("You must be logged in to the server"), "{said:?}");

@@ -60,7 +60,7 @@ fn kind(plural: &str) -> &'static Kind {
 /// An object of a kind, with what all objects have.
 fn object(plural: &str, namespace: Option<&str>, name: &str, labels: &Value, rest: Value) -> (&'static Kind, Value) {
     let kind = kind(plural);
-    let mut value = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": {"name": name}});
+    let mut value = json!({"kind": kind.name, "apiVersion": kind.api_version(), "metadata": {"name": name}});
     if let Some(namespace) = namespace {
         value["metadata"]["namespace"] = json!(namespace);
     }

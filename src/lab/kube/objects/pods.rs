@@ -21,7 +21,7 @@ pub(super) fn add(cluster: &Cluster<'_>, objects: &mut Objects) {
                     runs: true,
                     host: true,
                 };
-                objects.push(pod.object(&name, &labels, Value::Null));
+                objects.push(pod.object(&name, &labels, &Value::Null));
             }
         }
         for (app, image, _) in DAEMONS.iter().filter(|(_, _, runs)| runs(node)) {
@@ -30,7 +30,7 @@ pub(super) fn add(cluster: &Cluster<'_>, objects: &mut Objects) {
             let pod = Pod { app, image, home: Some(node), runs: true, host: true };
             let owner =
                 json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": app, "uid": app, "controller": true}]);
-            objects.push(pod.object(&format!("{app}-{}", suffix(node.name)), &labels, owner));
+            objects.push(pod.object(&format!("{app}-{}", suffix(node.name)), &labels, &owner));
         }
     }
     if !cluster.nodes.iter().any(|node| node.is_control_plane() && node.record.coredns) {
@@ -43,7 +43,7 @@ pub(super) fn add(cluster: &Cluster<'_>, objects: &mut Objects) {
         let image = "registry.k8s.io/coredns/coredns:v1.13.1".to_owned();
         let pod = Pod { app: "coredns", image, home, runs: home.is_some(), host: false };
         let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": COREDNS, "uid": COREDNS, "controller": true}]);
-        objects.push(pod.object(&format!("{COREDNS}-{}", suffix(&copy.to_string())), &labels, owner));
+        objects.push(pod.object(&format!("{COREDNS}-{}", suffix(&copy.to_string())), &labels, &owner));
     }
 }
 
@@ -57,7 +57,7 @@ struct Pod<'a> {
 }
 
 impl Pod<'_> {
-    fn object(&self, name: &str, labels: &Value, owner: Value) -> (&'static super::Kind, Value) {
+    fn object(&self, name: &str, labels: &Value, owner: &Value) -> (&'static super::Kind, Value) {
         let ready = self.runs && self.home.is_some_and(|node| node.alive);
         let status = if ready { "True" } else { "False" };
         let host = self.home.map(Node::ip);

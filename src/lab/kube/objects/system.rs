@@ -20,7 +20,7 @@ pub(super) fn add(cluster: &Cluster<'_>, objects: &mut Objects) {
     }
     // The API's own service, which every cluster has.
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
-    objects.push(service("default", "kubernetes", &labels, "10.96.0.1", json!([port_of("https", 443, PORT, "TCP")])));
+    objects.push(service("default", "kubernetes", &labels, "10.96.0.1", &json!([port_of("https", 443, PORT, "TCP")])));
     let addresses: Vec<Value> =
         cluster.nodes.iter().filter(|node| node.is_control_plane()).map(|node| json!({"ip": node.ip()})).collect();
     let subsets = json!([{"addresses": addresses, "ports": [{"name": "https", "port": PORT, "protocol": "TCP"}]}]);
@@ -33,7 +33,7 @@ pub(super) fn add(cluster: &Cluster<'_>, objects: &mut Objects) {
             port_of("dns-tcp", 53, 53, "TCP"),
             port_of("metrics", 9153, 9153, "TCP"),
         ]);
-        objects.push(service(SYSTEM, "kube-dns", &labels, "10.96.0.10", ports));
+        objects.push(service(SYSTEM, "kube-dns", &labels, "10.96.0.10", &ports));
     }
     for (name, message) in [("controller-manager", "ok"), ("scheduler", "ok"), ("etcd-0", "ok")] {
         let conditions = json!([{"type": "Healthy", "status": "True", "message": message}]);
@@ -51,7 +51,7 @@ fn port_of(name: &str, port: u16, target: u16, protocol: &str) -> Value {
     json!({"name": name, "port": port, "protocol": protocol, "targetPort": target})
 }
 
-fn service(namespace: &str, name: &str, labels: &Value, ip: &str, ports: Value) -> (&'static super::Kind, Value) {
+fn service(namespace: &str, name: &str, labels: &Value, ip: &str, ports: &Value) -> (&'static super::Kind, Value) {
     let spec = json!({
         "type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "ports": ports, "sessionAffinity": "None",
         "internalTrafficPolicy": "Cluster", "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",

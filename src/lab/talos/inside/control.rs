@@ -16,14 +16,14 @@ type Answer = Result<ServiceResponse, Status>;
 pub(in crate::lab::talos) fn start(face: &Face, world: &mut World, request: &ServiceRequest, _: &Peer) -> Answer {
     let running = running(face, world, &request.id)?;
     if running || may_restart(&request.id) {
-        return say(format!("Service {:?} started", request.id));
+        return Ok(say(format!("Service {:?} started", request.id)));
     }
     Err(Status::unknown(format!("service {:?} doesn't support start operation via API", request.id)))
 }
 
 pub(in crate::lab::talos) fn stop(face: &Face, world: &mut World, request: &ServiceRequest, _: &Peer) -> Answer {
     if !running(face, world, &request.id)? {
-        return say(format!("Service {:?} stopped", request.id));
+        return Ok(say(format!("Service {:?} stopped", request.id)));
     }
     if request.id.starts_with("ext-") {
         return Err(Status::unimplemented("the lab's machines do not stop services"));
@@ -34,7 +34,7 @@ pub(in crate::lab::talos) fn stop(face: &Face, world: &mut World, request: &Serv
 pub(in crate::lab::talos) fn restart(face: &Face, world: &mut World, request: &ServiceRequest, _: &Peer) -> Answer {
     running(face, world, &request.id)?;
     if may_restart(&request.id) {
-        return say(format!("Service {:?} restarted", request.id));
+        return Ok(say(format!("Service {:?} restarted", request.id)));
     }
     Err(Status::unknown(format!("service {:?} doesn't support restart operation via API", request.id)))
 }
@@ -50,6 +50,6 @@ fn running(face: &Face, world: &World, id: &str) -> Result<bool, Status> {
     Ok(service.state == "Running")
 }
 
-fn say(resp: String) -> Answer {
-    Ok(ServiceResponse { messages: vec![ServiceAnswer { metadata: None, resp }] })
+fn say(resp: String) -> ServiceResponse {
+    ServiceResponse { messages: vec![ServiceAnswer { metadata: None, resp }] }
 }
