@@ -75,6 +75,7 @@ impl Fleet {
             meta,
             history: VecDeque::new(),
             told: 0,
+            printed: 0,
             services: BTreeMap::new(),
             dmesg: Vec::new(),
             usage_printed: false,

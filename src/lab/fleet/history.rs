@@ -112,6 +112,27 @@ impl Machine {
         self.note_services(now);
     }
 
+    /// Writes what the console has not shown of it yet, as machined logs it.
+    fn print_history(&mut self) {
+        let Some(system) = &mut self.system else { return };
+        let from = std::mem::replace(&mut system.printed, system.told);
+        let new = system.history.iter().filter(|entry| entry.number > from);
+        let lines: Vec<String> = new
+            .filter_map(|entry| match &entry.happening {
+                Happening::Sequence { name, start: true } => Some(format!("[talos] {name} sequence: started")),
+                Happening::Sequence { name, start: false } => Some(format!("[talos] {name} sequence: done")),
+                Happening::Phase { name, start: false } => Some(format!("[talos] phase {name}: done")),
+                Happening::Service(service) => {
+                    Some(format!("[talos] service[{}]({}): {}", service.id, service.state, service.message))
+                }
+                Happening::Phase { .. } | Happening::Task { .. } => None,
+            })
+            .collect();
+        for line in lines {
+            self.log(&line);
+        }
+    }
+
     /// Tells of services that are not as they were.
     pub(super) fn note_services(&mut self, now: Duration) {
         let services = services_of(self);
@@ -133,5 +154,6 @@ impl Machine {
             known.push((now, service.clone()));
             system.tell(now, Happening::Service(service));
         }
+        self.print_history();
     }
 }

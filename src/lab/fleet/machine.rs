@@ -98,6 +98,8 @@ pub struct System {
     /// What happened in this boot, oldest first, and how much that was.
     pub history: VecDeque<Entry>,
     pub(super) told: u64,
+    /// How much of it the console has shown.
+    pub(super) printed: u64,
     /// Every state that each service was in, with the time.
     pub services: BTreeMap<String, Vec<(Duration, Service)>>,
     /// What the kernel log of this boot holds.

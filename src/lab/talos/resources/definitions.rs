@@ -62,17 +62,20 @@ fn definition(kind: &Kind) -> Resource {
     let (plural, _) = kind.name.split_once('.').unwrap_or((kind.name, ""));
     let display = singular(plural);
     let mut aliases: Vec<String> = kind.aliases.iter().map(|&alias| alias.to_owned()).collect();
-    aliases.push(display.to_lowercase());
-    let capitals: String = plural.chars().filter(char::is_ascii_uppercase).collect();
-    if capitals.len() > 1 {
-        aliases.push(capitals.to_lowercase());
-        if !capitals.ends_with('S') {
-            aliases.push(format!("{}s", capitals.to_lowercase()));
+    let mut all: Vec<String> = Vec::new();
+    if kind.automatic {
+        aliases.push(display.to_lowercase());
+        let capitals: String = plural.chars().filter(char::is_ascii_uppercase).collect();
+        if capitals.len() > 1 {
+            aliases.push(capitals.to_lowercase());
+            if !capitals.ends_with('S') {
+                aliases.push(format!("{}s", capitals.to_lowercase()));
+            }
         }
+        // Every leading part of the type, but not all of it.
+        all.extend(kind.name.match_indices('.').map(|(at, _)| kind.name[..at].to_lowercase()));
     }
-    // Every leading part of the type, but not all of it.
-    let dots = kind.name.match_indices('.').map(|(at, _)| kind.name[..at].to_lowercase());
-    let all: Vec<String> = dots.chain(aliases.iter().cloned()).collect();
+    all.extend(aliases.iter().cloned());
     let columns: Vec<PrintColumn> = kind
         .columns
         .iter()
@@ -158,6 +161,7 @@ mod tests {
             ("links", "LinkStatuses.net.talos.dev"),
             ("linkstatuses.net", "LinkStatuses.net.talos.dev"),
             ("members", "Members.cluster.talos.dev"),
+            ("mountstatus", "MountStatuses.block.talos.dev"),
             ("machinestatus", "MachineStatuses.runtime.talos.dev"),
             ("nodestatus", "NodeStatuses.kubernetes.talos.dev"),
             ("disks", "Disks.block.talos.dev"),

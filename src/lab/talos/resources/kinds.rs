@@ -14,6 +14,8 @@ pub(super) struct Kind {
     pub(super) columns: Columns,
     /// Only an administrator may read it.
     pub(super) sensitive: bool,
+    /// It is also found by its singular, its capitals, and what precedes a dot of its name.
+    pub(super) automatic: bool,
     /// The first and the last minor that have it.
     pub(super) since: u32,
     pub(super) until: u32,
@@ -23,7 +25,7 @@ type Names = &'static [&'static str];
 type Columns = &'static [(&'static str, &'static str)];
 
 const fn open(name: &'static str, namespace: &'static str, aliases: Names, columns: Columns) -> Kind {
-    Kind { name, namespace, aliases, columns, sensitive: false, since: 0, until: u32::MAX }
+    Kind { name, namespace, aliases, columns, sensitive: false, automatic: true, since: 0, until: u32::MAX }
 }
 
 const fn sensitive(name: &'static str, namespace: &'static str, aliases: Names, columns: Columns) -> Kind {
@@ -182,7 +184,7 @@ pub(super) static KINDS: [Kind; 198] = [
     open("MaintenanceServiceRequests.runtime.talos.dev", "runtime", &[], &[]),
     open("MetaKeys.runtime.talos.dev", "runtime", &["meta"], &[("Value", ".value")]),
     open("MetaLoads.runtime.talos.dev", "runtime", &[], &[("Done", ".done")]),
-    open("MountStatuses.runtime.talos.dev", "runtime", &["mounts"], &[("Source", ".source"), ("Target", ".target"), ("Filesystem Type", ".filesystemType")]),
+    Kind { automatic: false, ..open("MountStatuses.runtime.talos.dev", "runtime", &["mounts"], &[("Source", ".source"), ("Target", ".target"), ("Filesystem Type", ".filesystemType")]) },
     open("PCIDriverRebindConfigs.runtime.talos.dev", "hardware", &[], &[("Name", ".name"), ("PCI ID", ".pciID"), ("TargetDriver", ".targetDriver")]),
     open("PCIDriverRebindStatuses.runtime.talos.dev", "hardware", &["pcidriverrebinds"], &[("Name", ".name"), ("PCI ID", ".pciID"), ("TargetDriver", ".targetDriver")]),
     Kind { since: 14, ..open("RebootRequests.runtime.talos.dev", "runtime", &[], &[]) },
