@@ -8,8 +8,9 @@ pub mod stream;
 mod wire;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +40,33 @@ pub struct Peer {
     pub address: SocketAddr,
     /// What the client proved to own, leaf first; empty unless the server asked.
     pub certificates: Vec<CertificateDer<'static>>,
+    /// What came since the last answer, as far as the wire keeps it.
+    head: wire::Head,
+}
+
+impl Peer {
+    fn new(address: SocketAddr, certificates: Vec<CertificateDer<'static>>) -> Self {
+        Self { address, certificates, head: wire::Head::default() }
+    }
+
+    /// A header's value with the white space at its end; `None` where the wire keeps no heads.
+    pub fn raw_header(&self, name: &str) -> Option<Vec<u8>> {
+        self.head.value(name)
+    }
+}
+
+/// What a connection is after a 101.
+pub type Session = Box<dyn FnOnce(Stream) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+/// The bytes of such a connection.
+pub type Stream = TokioIo<hyper::upgrade::Upgraded>;
+
+/// Carries a [`Session`] from the handler to its connection.
+#[derive(Clone)]
+struct Upgrade(Arc<Mutex<Option<Session>>>);
+
+/// Lets the connection go on as `session` when this answer is out. Only for a 101.
+pub fn become_session(response: &mut Response, session: Session) {
+    response.extensions_mut().insert(Upgrade(Arc::new(Mutex::new(Some(session)))));
 }
 
 /// How long a connection may live.
@@ -51,14 +79,27 @@ pub struct Limits {
     pub close_on_error: bool,
     /// Heads that are malformed or too large are answered (or not) as pve-http-server does.
     pub proxmox: bool,
+    /// How long a connection stays open whose head is too large for any answer.
+    pub silence: Duration,
 }
 
 impl Limits {
     /// pve-http-server 6.0: 5 s idle, 100 requests, and every error closes.
-    pub const PVE: Self = Self { idle: Duration::from_secs(5), requests: 100, close_on_error: true, proxmox: true };
+    pub const PVE: Self = Self {
+        idle: Duration::from_secs(5),
+        requests: 100,
+        close_on_error: true,
+        proxmox: true,
+        silence: Duration::ZERO,
+    };
     /// An ordinary server.
-    pub const PLAIN: Self =
-        Self { idle: Duration::from_secs(60), requests: u32::MAX, close_on_error: false, proxmox: false };
+    pub const PLAIN: Self = Self {
+        idle: Duration::from_secs(60),
+        requests: u32::MAX,
+        close_on_error: false,
+        proxmox: false,
+        silence: Duration::ZERO,
+    };
 }
 
 /// A running server. Dropping it closes the listener and all connections.
@@ -127,18 +168,23 @@ where
     drop(stream.set_nodelay(true));
     let mut first = [0];
     if limits.proxmox && tls.is_some() && matches!(stream.peek(&mut first).await, Ok(1) if first[0] != TLS_HANDSHAKE) {
-        let peer = Peer { address, certificates: Vec::new() };
-        return converse(stream, peer, limits, |request, _| async move { Ok(to_https(&request)) }).await;
+        return converse(
+            stream,
+            Peer::new(address, Vec::new()),
+            limits,
+            |request, _| async move { Ok(to_https(&request)) },
+        )
+        .await;
     }
     let Some(acceptor) = tls else {
-        return converse(stream, Peer { address, certificates: Vec::new() }, limits, handler).await;
+        return converse(stream, Peer::new(address, Vec::new()), limits, handler).await;
     };
     let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await else { return };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = certificates.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    let peer = Peer { address, certificates };
+    let peer = Peer::new(address, certificates);
     if limits.proxmox {
-        converse(wire::Wire::new(stream), peer, limits, handler).await;
+        converse(wire::Wire::new(stream, peer.head.clone()), peer, limits, handler).await;
     } else {
         converse(stream, peer, limits, handler).await;
     }
@@ -169,9 +215,13 @@ where
     H: Fn(Request, Arc<Peer>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response, Hangup>> + Send + 'static,
 {
-    let peer = Arc::new(peer);
+    let (head, peer) = (peer.head.clone(), Arc::new(peer));
     let served = Arc::new(AtomicU32::new(0));
-    let service = service_fn(move |request: Request| {
+    let upgraded = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&upgraded);
+    let service = service_fn(move |mut request: Request| {
+        let slot = Arc::clone(&slot);
+        let becoming = hyper::upgrade::on(&mut request);
         let count = served.fetch_add(1, Ordering::Relaxed) + 1;
         let asked =
             request.headers().get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
@@ -179,6 +229,10 @@ where
         let answer = handler(request, Arc::clone(&peer));
         async move {
             let mut response = answer.await?;
+            if let Some(Upgrade(session)) = response.extensions_mut().remove() {
+                let session = session.lock().unwrap_or_else(PoisonError::into_inner).take();
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = session.map(|session| (becoming, session));
+            }
             let last = ends || count >= limits.requests || (limits.close_on_error && response.status().as_u16() >= 400);
             let says = if last { "close" } else { "Keep-Alive" };
             response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static(says));
@@ -192,7 +246,21 @@ where
         builder.max_headers(63).writev(false);
     }
     // Whatever ended it, the connection is over and its client knows.
-    drop(builder.serve_connection(TokioIo::new(stream), service).await);
+    {
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+        drop(connection.as_mut().await);
+        if head.is_mute() {
+            #[expect(clippy::disallowed_methods, reason = "the server lets such a client wait")]
+            tokio::time::sleep(limits.silence).await;
+        }
+    }
+    // Here, and not in a task of its own, so that it ends with the server.
+    let becomes = upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((becoming, session)) = becomes
+        && let Ok(stream) = becoming.await
+    {
+        session(TokioIo::new(stream)).await;
+    }
 }
 
 /// An answer with a status line of its own. Reason phrases end at the first line break.

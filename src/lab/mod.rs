@@ -11,6 +11,7 @@ pub mod clock;
 pub mod driver;
 pub mod factory;
 pub mod faults;
+pub mod fixture;
 pub mod fleet;
 pub mod hardware;
 pub mod http;
@@ -18,8 +19,10 @@ pub mod image;
 pub mod kube;
 pub mod pve;
 pub mod site;
+pub mod sites;
 pub mod talos;
 pub mod tls;
+mod watched;
 pub mod world;
 
 #[cfg(test)]
@@ -34,6 +37,7 @@ use url::Url;
 use crate::reach::Reach;
 use crate::secrets::Secret;
 use address::Block;
+use fixture::Fixture;
 use site::{Site, TOKEN_ID, Token};
 use tls::SiteCa;
 use world::Shared;
@@ -44,6 +48,8 @@ pub struct LabOptions {
     pub site: Site,
     /// Port of the Proxmox API on 127.0.0.1; 0 is any.
     pub port: u16,
+    /// What a recording says beyond the site's description, which is its [`Fixture::site`].
+    pub fixture: Option<Fixture>,
 }
 
 /// Why a lab does not start.
@@ -88,7 +94,7 @@ pub struct Lab {
 impl Lab {
     /// Starts every face of the site.
     pub async fn start(options: LabOptions) -> Result<Self, LabError> {
-        let LabOptions { mut site, port } = options;
+        let LabOptions { mut site, port, fixture } = options;
         if site.network.cidr.prefix_len() < 16 {
             return Err(LabError::NetworkTooLarge(site.network.cidr));
         }
@@ -97,7 +103,9 @@ impl Lab {
         let (pve_listener, pve_address) = listen(port).await?;
         let (factory_listener, factory_address) = listen(0).await?;
         let ca = SiteCa::new("pvetalos lab");
-        let names: Vec<String> = site.factory.hosts.iter().cloned().chain(["localhost".to_owned()]).collect();
+        let nodes = site.nodes.iter().map(|node| node.name.clone());
+        let names: Vec<String> =
+            site.factory.hosts.iter().cloned().chain(["localhost".to_owned()]).chain(nodes).collect();
         let leaf = ca.leaf(&names, &[Ipv4Addr::LOCALHOST.into()]);
         let token = token(&mut site);
         let known =
@@ -107,6 +115,10 @@ impl Lab {
 
         let shared = Shared::new(site);
         shared.lock().pve.factory_endpoint = Some(known);
+        if let Some(fixture) = &fixture {
+            fixture.dress(&mut shared.lock());
+            shared.lock().pve.served = Some(fixture.served());
+        }
         let factory = factory::serve(&shared, factory_listener, &leaf);
         let pve = pve::serve(shared.clone(), pve_listener, &ca, &leaf);
         #[expect(clippy::disallowed_methods, reason = "the site lives beside its clients")]

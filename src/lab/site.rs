@@ -39,6 +39,12 @@ pub struct Node {
     /// GiB.
     #[serde(default = "memory")]
     pub memory: u64,
+    /// A member of the cluster that is switched off.
+    #[serde(default = "yes")]
+    pub online: bool,
+    /// It shows the certificate that the cluster has on record. The first node, which answers the API, always does.
+    #[serde(default = "yes")]
+    pub trusted: bool,
 }
 
 fn cpus() -> u32 {
@@ -225,7 +231,7 @@ impl Default for Site {
         let user = User { enable: true, expire: 0 };
         Self {
             pve: "9.2".into(),
-            nodes: vec![Node { name: "lab1".into(), cpus: cpus(), memory: memory() }],
+            nodes: vec![Node { name: "lab1".into(), cpus: cpus(), memory: memory(), online: true, trusted: true }],
             storages: BTreeMap::from([
                 ("local".into(), storage("dir", &["iso", "vztmpl", "backup", "import"], Some("/var/lib/vz"))),
                 ("local-lvm".into(), storage("lvmthin", &["images", "rootdir"], None)),

@@ -7,6 +7,8 @@
 mod contexts;
 mod desk;
 mod destroy;
+mod diff;
+mod fixture;
 mod journey;
 mod killed;
 mod output;

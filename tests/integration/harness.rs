@@ -215,7 +215,7 @@ impl Bench {
             .map(|(option, text)| (option.to_owned(), text))
             .into(),
         });
-        let lab = Lab::start(LabOptions { site, port: 0 }).await.expect("the lab starts");
+        let lab = Lab::start(LabOptions { site, ..LabOptions::default() }).await.expect("the lab starts");
         let ends = lab.endpoints();
         let (id, secret) = setup.token.unwrap_or_else(|| (ends.token_id.as_str(), ends.token_secret.expose()));
         let token = Token::parse(&Secret::new(format!("{id}\n{secret}"))).expect("a token");

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::{Code, Failure};
 use crate::lab::faults::Fault;
+use crate::lab::fixture::Fixture;
 use crate::lab::site::{Bridge, Factory, Network, Node, Site, Storage};
+use crate::lab::sites;
 use crate::profile::Profile;
 
 /// A site on which `profile` finds everything that it names, and nothing else.
@@ -56,9 +58,25 @@ fn storages(image: &str, disk: &str) -> BTreeMap<String, Storage> {
     storages
 }
 
-/// Reads a site description. JSON is YAML, so one reader does for both.
+/// Reads a site description: a file, or one of the program's own by name. JSON is YAML, so one reader does for both.
 pub(super) fn read(path: &Path) -> Result<Site, Failure> {
+    let own = path.to_str().filter(|_| !path.exists()).and_then(sites::named);
+    if let Some(text) = own {
+        return serde_saphyr::from_str(text).map_err(|error| Failure::of(Code::Defect, &error));
+    }
+    let names: Vec<&str> = sites::ALL.iter().map(|(name, _)| *name).collect();
     parse(path, "site description")
+        .map_err(|failure| failure.hint(format!("--site takes a file, or one of the names {}", names.join(", "))))
+}
+
+/// Reads a recording's fixture, for one of its scenarios.
+pub(super) fn read_fixture(path: &Path, scenario: Option<&str>) -> Result<Fixture, Failure> {
+    let failed = |error: &dyn std::error::Error| {
+        Failure::of(Code::Usage, error)
+            .hint(format!("--fixture {} has to be a recording of Proxmox VE, or its fixture", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    Fixture::read(&text, scenario).map_err(|error| failed(&error))
 }
 
 /// Reads a script of faults.
@@ -72,4 +90,24 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> Result<T, F
     };
     let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
     serde_saphyr::from_str(&text).map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_site_of_a_profile_has_what_the_profile_names() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
+        let profile = crate::profile::load("matherlynet", &[folder]).unwrap();
+        let (needed, site) = (site(&profile), read(Path::new("matherlynet")).unwrap());
+        let names = |site: &Site| site.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&needed), names(&site));
+        for (name, storage) in &needed.storages {
+            assert_eq!(site.storages[name].kind, storage.kind);
+            assert!(storage.content.iter().all(|content| site.storages[name].content.contains(content)), "{name}");
+        }
+        assert_eq!((needed.network.cidr, needed.network.vlan), (site.network.cidr, site.network.vlan));
+        assert!(needed.network.reserved.iter().all(|ip| site.network.reserved.contains(ip)));
+    }
 }

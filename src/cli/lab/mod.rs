@@ -42,9 +42,23 @@ pub(super) enum Command {
 
 #[derive(clap::Args)]
 pub(super) struct StartArgs {
-    /// A site description (YAML or JSON)
-    #[arg(long, value_name = "FILE", conflicts_with = "profile")]
+    /// A site description (YAML or JSON), or one by name: one-node, one-node-8.4, three-nodes, matherlynet
+    #[arg(long, value_name = "FILE|NAME", conflicts_with = "profile")]
     site: Option<PathBuf>,
+    /// Dress the site as the fixture of a recording of real Proxmox VE describes it
+    ///
+    /// FILE is a recording with `fixture` and `scenarios`, or a bare fixture object. Users, tokens with their secrets,
+    /// roles, ACL, storages, files and network are the fixture's; guests do not boot. Time passes as on the real
+    /// server, so that its waits (3 s after a 401, 10 s for a lock) can be seen; --clock instant or --speed change that.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "site"])]
+    fixture: Option<PathBuf>,
+    /// With --fixture: which scenario (id or name) or category the site is for
+    ///
+    /// What a scenario adds (its `fixture` and `note`, and what its answers show to have been there) is added too. A
+    /// category has the VMs that the recordings name for it: 310 for permission, 320 for read, 340 for create-error.
+    /// Without this option, and with a recording of more than one scenario, all three are there.
+    #[arg(long, value_name = "NAME", requires = "fixture")]
+    scenario: Option<String>,
     /// Dress the site as this profile describes it
     #[arg(long, short, value_name = "NAME")]
     profile: Option<String>,
@@ -87,6 +101,9 @@ pub(super) enum WhenAbsent {
 pub(super) struct Info {
     pub pve: Url,
     pub ca_pem: String,
+    /// `ca_pem` as a file; empty for a lab inside this process.
+    #[serde(default)]
+    pub ca_file: PathBuf,
     pub fingerprint: String,
     pub token_id: String,
     pub token_secret: String,
@@ -109,6 +126,7 @@ impl Info {
         Self {
             pve: endpoints.pve.clone(),
             ca_pem: endpoints.ca_pem.clone(),
+            ca_file: PathBuf::new(),
             fingerprint: endpoints.fingerprint.clone(),
             token_id: endpoints.token_id.clone(),
             token_secret: endpoints.token_secret.expose().to_owned(),
@@ -140,14 +158,16 @@ pub(super) async fn access(global: &Global, profile: &Profile, when_absent: When
     match when_absent {
         WhenAbsent::Start => {
             let site = Site { clock: clock_from_environment()?, ..dress::site(profile) };
-            let info =
-                process::start(&dir, &process::Orders { site, port: 0, faults: Vec::new(), implicit: true }).await?;
+            let orders = process::Orders { site, port: 0, faults: Vec::new(), implicit: true, fixture: None };
+            let info = process::start(&dir, &orders).await?;
             say(&format!("started the lab, a simulated site ({})", info.pve));
             Ok(Access { info, _embedded: None })
         }
         WhenAbsent::Embed => {
             let site = Site { clock: Clock::Instant, ..dress::site(profile) };
-            let lab = Lab::start(LabOptions { site, port: 0 }).await.map_err(|e| Failure::of(Code::Refused, &e))?;
+            let lab = Lab::start(LabOptions { site, ..LabOptions::default() })
+                .await
+                .map_err(|e| Failure::of(Code::Refused, &e))?;
             Ok(Access { info: Info::of(lab.endpoints(), true), _embedded: Some(lab) })
         }
         WhenAbsent::Fail => Err(Failure::new(Code::Refused, "the lab is not running, and so it holds nothing")),
@@ -232,27 +252,32 @@ async fn start(global: &Global, args: StartArgs) -> Result<(), Failure> {
         print_info(global, &info);
         return Ok(());
     }
-    let mut site = match (&args.site, &args.profile) {
-        (Some(path), _) => dress::read(path)?,
-        (None, Some(name)) => dress::site(&crate::profile::load(name, &super::profile_dirs())?),
-        (None, None) => Site::default(),
+    let major = match args.pve.as_deref() {
+        None => None,
+        Some("9" | "9.2") => Some(9),
+        Some("8" | "8.4") => Some(8),
+        Some(other) => return Err(Failure::new(Code::Usage, format!("--pve {other}: the lab imitates 9 and 8"))),
     };
-    if let Some(major) = &args.pve {
-        site.pve = match major.as_str() {
-            "9" | "9.2" => String::from("9.2"),
-            "8" | "8.4" => String::from("8.4"),
-            other => return Err(Failure::new(Code::Usage, format!("--pve {other}: the lab imitates 9 and 8"))),
-        };
+    let fixture =
+        args.fixture.as_deref().map(|path| dress::read_fixture(path, args.scenario.as_deref())).transpose()?;
+    let mut site = match (&fixture, &args.site, &args.profile) {
+        (Some(fixture), ..) => fixture.site(major),
+        (None, Some(path), _) => dress::read(path)?,
+        (None, None, Some(name)) => dress::site(&crate::profile::load(name, &super::profile_dirs())?),
+        (None, None, None) => Site::default(),
+    };
+    if let Some(major) = major {
+        site.pve = if major == 8 { "8.4".into() } else { "9.2".into() };
     }
     match (args.clock, args.speed) {
         (Some(ClockKind::Instant), _) => site.clock = Clock::Instant,
         (_, Some(speed)) => site.clock = Clock::Realistic { speed },
         (Some(ClockKind::Realistic), None) => site.clock = Clock::Realistic { speed: 1.0 },
-        (None, None) if args.site.is_none() => site.clock = clock_from_environment()?,
+        (None, None) if args.site.is_none() && fixture.is_none() => site.clock = clock_from_environment()?,
         (None, None) => {}
     }
     let faults = args.faults.as_deref().map(dress::read_faults).transpose()?.unwrap_or_default();
-    let orders = process::Orders { site, port: args.port, faults, implicit: false };
+    let orders = process::Orders { site, port: args.port, faults, implicit: false, fixture };
     let info = process::start(&dir, &orders).await?;
     print_info(global, &info);
     Ok(())
@@ -265,8 +290,13 @@ fn print_info(global: &Global, info: &Info) {
     }
     let Reach::Loopback { site, base } = info.reach else { return };
     print(&format!(
-        "Proxmox API   {}\nfingerprint   {}\ntoken         {}={}\nfactory       {}\nnetwork       {site}, reached at {base}",
-        info.pve, info.fingerprint, info.token_id, info.token_secret, info.factory
+        "Proxmox API   {}\nfingerprint   {}\nauthority     {}\ntoken         {}={}\nfactory       {}\nnetwork       {site}, reached at {base}",
+        info.pve,
+        info.fingerprint,
+        info.ca_file.display(),
+        info.token_id,
+        info.token_secret,
+        info.factory
     ));
 }
 
@@ -312,7 +342,7 @@ async fn status(global: &Global) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::of(Code::Defect, &error).hint("look into the lab's log beside its socket"))?;
     if global.is_json() {
-        print(&serde_json::json!({ "running": true, "pve": info.pve, "world": world }).to_string());
+        print(&serde_json::json!({ "running": true, "pid": info.pid, "pve": info.pve, "world": world }).to_string());
     } else {
         print(&format!("the lab runs at {}\n{}", info.pve, table(&world)));
     }

@@ -13,6 +13,7 @@ use tokio::net::UnixListener;
 use super::control::{self, Request};
 use super::{Code, Failure, Info};
 use crate::lab::faults::Fault;
+use crate::lab::fixture::Fixture;
 use crate::lab::site::Site;
 use crate::lab::{Lab, LabOptions};
 use crate::secrets::file::write_private;
@@ -25,11 +26,15 @@ pub(super) struct Orders {
     pub port: u16,
     pub faults: Vec<Fault>,
     pub implicit: bool,
+    /// A recording's fixture on top of the site.
+    pub fixture: Option<Fixture>,
 }
 
 const ORDERS: &str = "orders.json";
 const INFO: &str = "lab.json";
 const LOG: &str = "lab.log";
+/// The authority, as a file for programs that want one.
+const CA: &str = "ca.pem";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The lab of `dir`, if one answers there.
@@ -92,7 +97,7 @@ pub(super) async fn stop(dir: &Path) -> Result<bool, Failure> {
         },
     );
     gone.await.map_err(|error| Failure::of(Code::Defect, &error))?;
-    for file in [INFO, ORDERS] {
+    for file in [INFO, ORDERS, CA] {
         std::fs::remove_file(dir.join(file)).ok();
     }
     Ok(true)
@@ -103,9 +108,13 @@ pub(super) async fn serve(dir: &Path) -> Result<(), Failure> {
     let failed = |error: &dyn std::error::Error| Failure::of(Code::Defect, error);
     let orders = std::fs::read(dir.join(ORDERS)).map_err(|e| failed(&e))?;
     let orders: Orders = serde_json::from_slice(&orders).map_err(|e| failed(&e))?;
-    let lab = Lab::start(LabOptions { site: orders.site, port: orders.port }).await.map_err(|e| failed(&e))?;
+    let options = LabOptions { site: orders.site, port: orders.port, fixture: orders.fixture };
+    let lab = Lab::start(options).await.map_err(|e| failed(&e))?;
     lab.shared().lock().faults.script = orders.faults;
-    let info = serde_json::to_vec(&Info::of(lab.endpoints(), orders.implicit)).expect("plain data");
+    let ca_file = dir.join(CA);
+    write_private(&ca_file, lab.endpoints().ca_pem.as_bytes()).map_err(|e| failed(&e))?;
+    let info = Info { ca_file, ..Info::of(lab.endpoints(), orders.implicit) };
+    let info = serde_json::to_vec(&info).expect("plain data");
     write_private(&dir.join(INFO), &info).map_err(|e| failed(&e))?;
     let socket = control::socket(dir);
     std::fs::remove_file(&socket).ok();

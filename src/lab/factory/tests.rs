@@ -80,7 +80,8 @@ fn installer_names_carry_platform_and_flavour() {
 async fn over_the_wire(redirects: bool) -> (crate::lab::Lab, impl AsyncFn(reqwest::Method, &str) -> reqwest::Response) {
     let mut site = Site::default();
     site.factory.redirects = redirects;
-    let lab = crate::lab::Lab::start(crate::lab::LabOptions { site, port: 0 }).await.expect("the lab starts");
+    let lab =
+        crate::lab::Lab::start(crate::lab::LabOptions { site, ..Default::default() }).await.expect("the lab starts");
     let root = reqwest::Certificate::from_pem(lab.endpoints().ca_pem.as_bytes()).expect("the site's authority");
     let builder = reqwest::Client::builder().no_proxy().tls_certs_only([root]);
     let client = builder.redirect(reqwest::redirect::Policy::none()).build().expect("a client");

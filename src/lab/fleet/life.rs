@@ -16,9 +16,18 @@ const HANDOVER: Duration = Duration::from_secs(2);
 /// the instant clock, which then goes on at the next advance.
 const ROUNDS: usize = 64;
 
+/// How far time took the machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// Some machine is not where it was.
+    pub moved: bool,
+    /// Until something changes or falls due, nothing more will move.
+    pub settled: bool,
+}
+
 impl Fleet {
-    /// It is now `now` (since the lab began): every machine goes as far as it has come. Answers whether any did.
-    pub fn advance(&mut self, now: Duration, factory: &mut factory::State) -> bool {
+    /// It is now `now` (since the lab began): every machine goes as far as it has come.
+    pub fn advance(&mut self, now: Duration, factory: &mut factory::State) -> Advance {
         self.now = now;
         for round in 0..ROUNDS {
             let mut moved = false;
@@ -33,10 +42,10 @@ impl Fleet {
             }
             moved |= self.elect();
             if !moved {
-                return round > 0;
+                return Advance { moved: round > 0, settled: true };
             }
         }
-        true
+        Advance { moved: true, settled: false }
     }
 
     /// When something will happen by itself.

@@ -29,6 +29,8 @@ pub struct Machine {
     pub console: Vec<String>,
     /// The addresses that the console last named.
     pub(super) said: Vec<String>,
+    /// How many lines it showed in all.
+    pub printed: u64,
     /// Keys that were enrolled without a variable store: gone when power goes.
     pub(super) volatile_keys: bool,
     pub(super) timer: Timer,
@@ -158,6 +160,7 @@ impl Machine {
             system: None,
             console: Vec::new(),
             said: Vec::new(),
+            printed: 0,
             volatile_keys: false,
             timer: Timer::default(),
         }
@@ -180,6 +183,7 @@ impl Machine {
             self.console.remove(0);
         }
         self.console.push(line.to_owned());
+        self.printed += 1;
         if let Some(system) = &mut self.system {
             system.dmesg.push(line.to_owned());
         }

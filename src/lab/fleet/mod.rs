@@ -42,6 +42,7 @@ pub use cluster::{Etcd, EtcdId, Member, Node};
 pub use disks::{Device, Disk, devices};
 pub use history::{Entry, Happening};
 pub use lan::{Address, link_name};
+pub use life::Advance;
 pub use listeners::{Listener, Port};
 pub use machine::{Machine, Stage, System};
 pub use services::{Service, services_of};

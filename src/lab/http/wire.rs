@@ -7,6 +7,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,11 +16,57 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The header that asks for an answer without Content-Length.
 pub(super) const NO_LENGTH: &str = "x-lab-no-length";
 
+/// The beginning of what came since the last answer, shared with whoever serves it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Head(Arc<Mutex<Vec<u8>>>, Arc<AtomicBool>);
+
+impl Head {
+    /// More than any head that is answered.
+    const MOST: usize = 1 << 19;
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It was too large for any answer.
+    pub(super) fn is_mute(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.lock().clone()
+    }
+
+    fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// Keeps what came, up to the end of the head: bodies are nobody's business here.
+    fn extend(&self, new: &[u8]) {
+        let mut known = self.lock();
+        if known.len() < Self::MOST && !contains(&known, b"\r\n\r\n") {
+            known.extend_from_slice(new);
+        }
+    }
+
+    /// The value of a header, with the blanks at its end.
+    pub(super) fn value(&self, name: &str) -> Option<Vec<u8>> {
+        let known = self.lock();
+        let lines = known.split(|byte| *byte == b'\n').skip(1).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        for line in lines.take_while(|line| !line.is_empty()) {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            if line[..colon].eq_ignore_ascii_case(name.as_bytes()) {
+                return Some(line[colon + 1..].trim_ascii_start().to_vec());
+            }
+        }
+        None
+    }
+}
+
 /// A stream that writes as pve-http-server does.
 pub(super) struct Wire<S> {
     stream: S,
-    /// The beginning of what came since the last answer: its first line.
-    first: Vec<u8>,
+    head: Head,
     /// Rewritten bytes that the stream has not taken yet.
     pending: Vec<u8>,
     /// Nothing more is written.
@@ -26,14 +74,15 @@ pub(super) struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, first: Vec::new(), pending: Vec::new(), mute: false }
+    pub(super) fn new(stream: S, head: Head) -> Self {
+        Self { stream, head, pending: Vec::new(), mute: false }
     }
 
     /// The bytes to write for one head (or a piece of a body) of hyper's.
     fn rewritten(&mut self, bytes: &[u8]) -> Vec<u8> {
         if bytes.starts_with(b"HTTP/1.1 431 ") || bytes.starts_with(b"HTTP/1.1 414 ") {
             self.mute = true;
+            self.head.1.store(true, Ordering::Relaxed);
             return Vec::new();
         }
         // Expect has no special support: nobody is told to continue.
@@ -42,10 +91,13 @@ impl<S> Wire<S> {
         }
         // Ours never has hyper's own reason phrase.
         if bytes.starts_with(b"HTTP/1.1 400 Bad Request\r\n") && !contains(bytes, b"Server: ") {
-            return malformed(&self.first);
+            return malformed(&self.head.bytes());
         }
         if bytes.starts_with(b"HTTP/1.") {
-            self.first.clear();
+            self.head.clear();
+            if bytes.starts_with(b"HTTP/1.1 101 ") {
+                return switching(bytes);
+            }
             if String::from_utf8_lossy(bytes).to_ascii_lowercase().contains(NO_LENGTH) {
                 return without_length(bytes);
             }
@@ -67,6 +119,16 @@ fn without_length(bytes: &[u8]) -> Vec<u8> {
     lines.collect::<Vec<_>>().join("\r\n").into_bytes()
 }
 
+/// A 101 has none of the usual headers, and writes WebSocket as the standard does.
+fn switching(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes).replace("Sec-Websocket-", "Sec-WebSocket-");
+    let lines = text.split("\r\n").filter(|line| {
+        let line = line.to_ascii_lowercase();
+        !line.starts_with("date:") && !line.starts_with("content-length:")
+    });
+    lines.collect::<Vec<_>>().join("\r\n").into_bytes()
+}
+
 /// The answer to a first line that is no HTTP/1 request.
 fn malformed(first: &[u8]) -> Vec<u8> {
     let line = String::from_utf8_lossy(first).into_owned();
@@ -76,17 +138,17 @@ fn malformed(first: &[u8]) -> Vec<u8> {
         Some(version) => (506, format!("http protocol version {version} not supported")),
         None => (400, "bad request".to_owned()),
     };
+    let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
     let common = "Cache-Control: max-age=0\r\nConnection: close\r\nPragma: no-cache\r\nServer: pve-api-daemon/3.0";
-    format!("HTTP/1.1 {status} {text}\r\n{common}\r\nContent-Length: {}\r\n\r\n{text}", text.len()).into_bytes()
+    format!("HTTP/1.1 {status} {text}\r\n{common}\r\nDate: {date}\r\nContent-Length: {}\r\n\r\n{text}", text.len())
+        .into_bytes()
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let room = 1024_usize.saturating_sub(self.first.len());
-        let new = &buf.filled()[before..];
-        self.first.extend_from_slice(&new[..new.len().min(room)]);
+        self.head.extend(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
@@ -125,6 +187,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.drain(cx))?;
+        if self.mute {
+            // The connection stays open for a while: who dropped it decides.
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
@@ -138,6 +204,16 @@ mod tests {
         let text = |line: &[u8]| String::from_utf8(malformed(line)).unwrap();
         assert!(text(b"GET / HTTP/2.0\r\n").starts_with("HTTP/1.1 506 http protocol version 2.0 not supported\r\n"));
         assert!(text(b"FOO\r\n").ends_with("\r\n\r\nbad request"));
+    }
+
+    #[test]
+    fn blanks_at_the_end_of_a_header_are_kept_and_bodies_are_not() {
+        let head = Head::default();
+        head.extend(b"GET / HTTP/1.1\r\nHost: x\r\nauthorization:  a b \r\n");
+        head.extend(b"\r\nbody: x");
+        head.extend(b"more");
+        assert_eq!(head.value("Authorization").as_deref(), Some(&b"a b "[..]));
+        assert_eq!((head.value("body"), head.bytes().ends_with(b"more")), (None, false));
     }
 
     #[test]

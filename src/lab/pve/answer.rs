@@ -100,6 +100,10 @@ impl Envelope {
     }
 
     pub(super) fn failure(self, failure: &Failure) -> Response {
+        if (595..600).contains(&failure.status) {
+            // These are the proxy's own, which has no envelope.
+            return bare(failure.status, failure.message.trim_end());
+        }
         let mut body =
             Map::from_iter([("data".to_owned(), Value::Null), ("message".to_owned(), failure.message.as_str().into())]);
         if !failure.errors.is_empty() {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::acl;
 use super::answer::Reply;
 use super::call::Call;
-use super::{hypervisor, nodes, status, volume};
+use super::{ha, hypervisor, nodes, status, volume};
 use crate::lab::clock::Clock;
 use crate::lab::world::World;
 
@@ -25,6 +25,8 @@ pub struct Broadcast {
     vms: BTreeMap<u32, Map<String, Value>>,
     /// The daemons have spoken at all: nodes and storages are known.
     spoken: bool,
+    /// They say nothing about their nodes, as it was on one host that was recorded.
+    pub no_nodes: bool,
 }
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -43,14 +45,15 @@ pub(super) fn settle(world: &mut World) {
 
 /// Every status daemon broadcasts now.
 pub(super) fn speak(world: &mut World) {
-    let rows = world.pve.vms.iter().map(|(vmid, vm)| {
+    let silent = |node: &str| world.site.nodes.iter().any(|known| known.name == node && !known.online);
+    let rows = world.pve.vms.iter().filter(|(_, vm)| !silent(&vm.node)).map(|(vmid, vm)| {
         let running = hypervisor::is_running(world, *vmid);
         let uptime = vm.started.filter(|_| running).map_or(0, |started| started.elapsed().as_secs());
         let row = json!({
             "name": vm.name(*vmid), "status": if running { "running" } else { "stopped" }, "uptime": uptime,
             "cpu": 0, "maxcpu": status::cpus(vm), "mem": 0, "maxmem": vm.memory() << 20, "disk": 0,
             "maxdisk": status::boot_disk(world, vm), "diskread": 0, "diskwrite": 0, "netin": 0, "netout": 0,
-            "template": 0,
+            "template": i32::from(vm.is_template()),
         });
         let row = row.as_object().cloned().unwrap_or_default();
         (*vmid, row)
@@ -110,6 +113,9 @@ fn vm(world: &World, vmid: u32) -> Value {
     row.insert("type".into(), "qemu".into());
     row.insert("node".into(), vm.node.as_str().into());
     row.entry("status").or_insert_with(|| "unknown".into());
+    if let Some(state) = ha::state(world, vmid) {
+        row.insert("hastate".into(), state.into());
+    }
     for option in ["tags", "lock"] {
         if let Some(text) = vm.config.get(option) {
             row.insert(option.into(), text.as_str().into());
@@ -136,7 +142,7 @@ fn storages(call: &Call) -> Vec<Value> {
                 "node": node.name, "plugintype": storage.kind, "content": storage.content.join(","),
                 "shared": i32::from(storage.shared), "status": "unknown",
             });
-            if spoken(world) {
+            if spoken(world) && node.online {
                 let (total, used, _) = volume::space(&world.site, &world.pve.volumes, &node.name, name);
                 row["status"] = "available".into();
                 row["maxdisk"] = total.into();
@@ -162,7 +168,8 @@ pub(super) fn cluster_status(call: &mut Call) -> Reply {
     for (index, node) in nodes.iter().enumerate() {
         let address = call.world.pve.address_of(&node.name).0;
         rows.push(json!({
-            "type": "node", "id": format!("node/{}", node.name), "name": node.name, "online": 1, "level": "",
+            "type": "node", "id": format!("node/{}", node.name), "name": node.name, "online": i32::from(node.online),
+            "level": "",
             "local": i32::from(index == 0), "nodeid": if clustered { index + 1 } else { 0 },
             "ip": address.split('/').next(),
         }));

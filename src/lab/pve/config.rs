@@ -13,7 +13,7 @@ use super::drive::{self, Source};
 use super::formats::split_list;
 use super::verify::Params;
 use super::work::{Job, Work, Worker};
-use super::{acl, hypervisor, rights, start, volume};
+use super::{acl, hypervisor, rights, snapshots, start};
 use crate::lab::world::World;
 
 /// Parameters of the call that are not options of the VM.
@@ -259,7 +259,7 @@ fn apply(
 }
 
 /// A disk that is taken out stays with the VM as `unusedN`, if it is the VM's own.
-fn keep_as_unused(vm: &mut super::vm::Vm, vmid: u32, volid: Option<&String>) {
+pub(super) fn keep_as_unused(vm: &mut super::vm::Vm, vmid: u32, volid: Option<&String>) {
     let owned = |volid: &&String| volid.contains(&format!("vm-{vmid}-"));
     let Some(volid) = volid.filter(owned) else { return };
     let free = (0..256).map(|index| format!("unused{index}")).find(|option| !vm.config.contains_key(option));
@@ -285,21 +285,9 @@ pub(super) fn unlink(call: &mut Call) -> Result<Reply, Failure> {
     put(call)
 }
 
-/// `GET snapshot`: there are none but the present.
-pub(super) fn snapshots(call: &mut Call) -> Result<Reply, Failure> {
-    let running = hypervisor::is_running(call.world, call.vmid());
-    let digest = call.vm()?.digest();
-    let row = serde_json::json!([{ "name": "current", "description": "You are here!", "digest": digest, "running": i32::from(running) }]);
-    Ok(Reply::Data(row))
-}
-
 /// `GET feature`: whether every storage of the VM can do it.
 pub(super) fn feature(call: &mut Call) -> Result<Reply, Failure> {
-    let vm = call.vm()?;
-    let formats = vm.volumes(call.schema()).into_iter().filter_map(|(_, volid)| {
-        let place = volume::place(&call.world.site, call.node(), &volid)?;
-        Some(call.world.pve.volumes.get(&place)?.format.clone())
-    });
-    let has = call.text("feature") == "copy" || formats.into_iter().all(|format| format == "qcow2");
+    call.vm()?;
+    let has = call.text("feature") == "copy" || snapshots::is_possible(call.world, call.node(), call.vmid());
     Ok(Reply::Data(serde_json::json!({ "hasFeature": i32::from(has), "nodes": [call.node()] })))
 }

@@ -6,12 +6,13 @@ use super::answer::{Failure, Reply};
 use super::auth::Identity;
 use super::call::Call;
 use super::disks::{self, Workshop};
-use super::drive;
+use super::drive::{self, Source};
+use super::hypervisor::Hypervisor;
 use super::verify::Params;
 use super::vm::Vm;
 use super::work::{Job, Order, Work, Worker};
-use super::{acl, rights};
-use crate::lab::world::World;
+use super::{acl, ha, rights};
+use crate::lab::world::{Shared, World};
 
 /// Parameters of the call that are not options of the VM.
 const NOT_OPTIONS: &[&str] = &[
@@ -34,6 +35,21 @@ pub(super) struct Creation {
     pub options: Params,
     pub pool: Option<String>,
     pub start: bool,
+    /// The manager of high availability takes it over.
+    pub managed: bool,
+}
+
+impl Creation {
+    /// Storages on which it wants new images.
+    pub(super) fn storages(&self, shared: &Shared) -> Vec<String> {
+        let schema = shared.lock().pve.release.schema();
+        let drives = self.options.iter().filter_map(|(option, text)| drive::parse(schema, option, text));
+        let wanted = drives.filter_map(|drive| match drive::source(drive.get("file")?) {
+            Source::New { storage, .. } | Source::CloudInit { storage } => Some(storage.to_owned()),
+            _ => None,
+        });
+        wanted.collect()
+    }
 }
 
 pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
@@ -54,11 +70,11 @@ pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
         let text = format!("unable to create VM {vmid} - VM {vmid} already exists on node '{}'", other.node);
         return Err(Failure::die(text));
     }
-    let start = call.flag("start");
+    let (start, managed) = (call.flag("start"), call.flag("ha-managed"));
     let mut reserved = Vm { node: node.clone(), ..Vm::default() };
     reserved.config.insert("lock".into(), "create".into());
     call.world.pve.vms.insert(vmid, reserved);
-    Ok(Reply::Task(Job::vm("qmcreate", &node, vmid, Work::Create(Creation { options, pool, start }))))
+    Ok(Reply::Task(Job::vm("qmcreate", &node, vmid, Work::Create(Creation { options, pool, start, managed }))))
 }
 
 /// Every check, in upstream's order.
@@ -158,7 +174,9 @@ pub(super) fn work(world: &mut World, worker: &Worker, creation: &Creation) -> R
     for (volid, head) in imprints {
         world.fleet.imprint(&volid, &head);
     }
-    if creation.start {
+    if creation.managed {
+        ha::adopt(world, vmid, creation.start);
+    } else if creation.start {
         autostart(world, worker, vmid);
     }
     Ok(())
@@ -177,7 +195,9 @@ fn autostart(world: &mut World, worker: &Worker, vmid: u32) {
     let order = &worker.order;
     world.pve.tasks.log(&order.upid, "Execute autostart");
     let upid = world.pve.tasks.begin(&worker.job.node, "qmstart", &vmid.to_string(), &order.who.id(), worker.now);
-    if world.site.clock == crate::lab::clock::Clock::Instant {
+    // What no guest has to boot for is over before anybody asks.
+    let prompt = matches!(world.pve.hypervisor, Hypervisor::Scripted(_));
+    if prompt || world.site.clock == crate::lab::clock::Clock::Instant {
         let result = super::start::work(world, &upid, &worker.job.node, vmid);
         world.pve.tasks.finish(&upid, result, worker.now);
     } else {

@@ -12,6 +12,11 @@ pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
     }
     let (node, vmid) = (call.node().to_owned(), call.vmid());
     check(call.world, &node, vmid).map_err(Failure::die)?;
+    if call.world.pve.ha.contains_key(&vmid) && !call.flag("purge") {
+        return Err(Failure::die(format!(
+            "unable to remove VM {vmid} - used in HA resources and purge parameter not set."
+        )));
+    }
     let work = Work::Destroy { purge: call.flag("purge"), unreferenced: call.flag("destroy-unreferenced-disks") };
     Ok(Reply::Task(Job::vm("qmdestroy", &node, vmid, work)))
 }
@@ -41,7 +46,7 @@ pub(super) fn work(
     let Some(vm) = world.pve.vms.get(&vmid) else { return Err(no_config(node, vmid)) };
     vm.check_lock()?;
     // A disk of another VM may be attached here: it stays.
-    let mine = |volid: &String| volid.contains(&format!("vm-{vmid}-"));
+    let mine = |volid: &String| ["vm", "base"].iter().any(|stem| volid.contains(&format!("{stem}-{vmid}-")));
     let mut volids: Vec<String> = vm.volumes(schema).into_iter().map(|(_, volid)| volid).filter(mine).collect();
     if unreferenced {
         let owned =
@@ -55,6 +60,7 @@ pub(super) fn work(
     }
     if purge {
         world.pve.tasks.log(upid, format!("purging VM {vmid} from related configurations.."));
+        world.pve.ha.remove(&vmid);
     }
     world.pve.vms.remove(&vmid);
     world.site.acl.retain(|entry| entry.path != format!("/vms/{vmid}"));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::drive::{self, Source};
+use super::incident::lock_timeout;
 use super::property::{self, Properties};
 use super::schema::Schema;
 use super::size;
@@ -138,8 +139,8 @@ impl Workshop<'_> {
 
     fn allocate(&mut self, storage: &str, format: Option<&str>, bytes: u64, cloudinit: bool) -> Result<String, String> {
         if self.locked.contains(storage) {
-            self.log.push("trying to acquire lock...".to_owned());
-            return Err(format!("can't lock file '/var/lock/pve-manager/pve-storage-{storage}' - got timeout"));
+            let shared = self.site.storages.get(storage).is_some_and(|known| known.shared);
+            return Err(lock_timeout(storage, shared));
         }
         let wanted = Wanted { vmid: self.vmid, storage, format, bytes, cloudinit };
         let (volid, line) = volume::allocate(self.site, self.volumes, self.node, &wanted, self.now)?;

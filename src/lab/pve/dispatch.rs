@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::answer::{Failure, Reply};
 use super::call::Call;
+use super::snapshots::{self, Deed};
 use super::work::{Job, Work};
 use super::{
-    access, agent, cluster, config, console, content, create, destroy, download, network, nodes, pools, power, resize,
-    status, tasks,
+    access, agent, cluster, config, console, content, copies, create, destroy, download, ha, network, nodes, people,
+    pools, power, resize, status, tasks,
 };
 
 /// Calls the handler of `method` and `path`, the registered pattern.
@@ -39,7 +40,15 @@ fn vm(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, Fa
             ("PUT", "/config") => config::put(call),
             ("POST", "/config") => config::post(call),
             ("GET", "/pending") => config::pending(call),
-            ("GET", "/snapshot") => config::snapshots(call),
+            ("GET", "/snapshot") => snapshots::list(call),
+            ("POST", "/snapshot") => snapshots::call(call, Deed::Take),
+            ("DELETE", "/snapshot/{snapname}") => snapshots::call(call, Deed::Drop),
+            ("POST", "/snapshot/{snapname}/rollback") => snapshots::call(call, Deed::Rollback),
+            ("GET", "/snapshot/{snapname}/config") => snapshots::config(call),
+            ("POST", "/template") => copies::template_call(call),
+            ("POST", "/clone") => copies::clone_call(call),
+            ("POST", "/migrate") => copies::migrate_call(call),
+            ("POST", "/move_disk") => copies::move_call(call),
             ("GET", "/feature") => config::feature(call),
             ("PUT", "/unlink") => config::unlink(call),
             ("PUT", "/resize") => resize::call(call),
@@ -53,7 +62,13 @@ fn vm(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, Fa
             ("POST", "/status/resume") => power::resume_call(call),
             ("POST", "/agent") => agent::by_name(call),
             ("POST", "/termproxy" | "/vncproxy") => terminal(call),
-            ("PUT", "/sendkey") | ("POST", "/monitor") => console::unplayed(call),
+            ("GET", "/vncwebsocket") => console::admit(call),
+            ("PUT", "/sendkey") => console::key(call),
+            ("POST", "/monitor") => console::monitor(call),
+            ("PUT", "/firewall/options") => {
+                call.vm()?;
+                Ok(Reply::Data(Value::Null))
+            }
             ("GET", "/firewall/options") => {
                 call.vm()?;
                 // The digest of an empty file.
@@ -69,10 +84,9 @@ fn vm(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, Fa
 
 /// A terminal's ticket names the task that waits for a connection.
 fn terminal(call: &mut Call) -> Result<Reply, Failure> {
-    let ticket = console::prepare(call)?;
-    let answer = console::answer(call, &ticket);
-    let mut job = Job::vm("vncproxy", call.node(), call.vmid(), Work::Console { port: ticket.port });
-    job.answer = Some(answer);
+    let terminal = console::prepare(call)?;
+    let mut job = Job::vm("vncproxy", call.node(), call.vmid(), Work::Console { port: terminal.port });
+    job.answer = Some(console::answer(&terminal));
     Ok(Reply::Task(job))
 }
 
@@ -87,7 +101,10 @@ fn node(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, 
         ("GET", "/network") => Ok(network::list(call)),
         ("GET", "/network/{iface}") => network::one(call),
         ("GET", "/sdn/zones/{zone}/bridges") => Ok(network::zone_bridges(call)),
-        ("GET", "/sdn/zones" | "/sdn/zones/{zone}/content") => Ok(Reply::Data(json!([]))),
+        ("GET", "/dns") => Ok(nodes::dns()),
+        ("GET", "/time") => Ok(nodes::time(call)),
+        ("GET", "/syslog") => Ok(nodes::syslog()),
+        ("GET", "/lxc" | "/sdn/zones" | "/sdn/zones/{zone}/content") => Ok(Reply::Data(json!([]))),
         ("GET", "/storage") => Ok(content::storages(call)),
         ("GET", "/storage/{storage}/status") => content::status(call),
         ("GET", "/storage/{storage}/content") => content::list(call),
@@ -118,19 +135,38 @@ fn site(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
             "/cluster/sdn/zones"
             | "/cluster/sdn/vnets"
             | "/cluster/sdn/ipams/{ipam}/status"
-            | "/cluster/ha/resources"
-            | "/cluster/ha/status/current",
+            | "/cluster/backup"
+            | "/cluster/replication"
+            | "/cluster/ha/groups"
+            | "/access/groups",
         ) => Ok(Reply::Data(json!([]))),
+        ("GET", "/cluster/ha/resources") => Ok(ha::list(call)),
+        ("POST", "/cluster/ha/resources") => ha::create(call),
+        ("GET", "/cluster/ha/resources/{sid}") => ha::get(call),
+        ("PUT", "/cluster/ha/resources/{sid}") => ha::update(call),
+        ("DELETE", "/cluster/ha/resources/{sid}") => ha::delete(call),
+        ("GET", "/cluster/ha/status/current") => Ok(ha::status(call)),
         ("GET", "/storage") => Ok(content::definitions(call)),
         ("GET", "/storage/{storage}") => content::one_definition(call),
         ("GET", "/pools") => pools::list(call),
         ("GET", "/pools/{poolid}") => pools::get(call),
         ("POST", "/pools") => pools::create(call),
         ("PUT", "/pools" | "/pools/{poolid}") => pools::update(call),
-        ("DELETE", "/pools") => pools::delete(call),
+        ("DELETE", "/pools" | "/pools/{poolid}") => pools::delete(call),
         ("GET", "/access/permissions") => access::permissions(call),
         ("GET", "/access/acl") => Ok(access::acl_list(call)),
         ("GET", "/access/roles") => Ok(access::roles(call)),
+        ("POST", "/access/roles") => people::create_role(call),
+        ("DELETE", "/access/roles/{roleid}") => people::delete_role(call),
+        ("PUT", "/access/acl") => people::modify_acl(call),
+        ("GET", "/access/users") => Ok(people::users(call)),
+        ("POST", "/access/users") => people::create_user(call),
+        ("GET", "/access/users/{userid}") => people::user(call),
+        ("DELETE", "/access/users/{userid}") => people::delete_user(call),
+        ("GET", "/access/users/{userid}/token") => people::tokens(call),
+        ("POST", "/access/users/{userid}/token/{tokenid}") => people::create_token(call),
+        ("DELETE", "/access/users/{userid}/token/{tokenid}") => people::delete_token(call),
+        ("POST", "/access/vncticket") => console::verify(call),
         ("GET", "/access/roles/{roleid}") => access::role(call),
         ("GET", "/access/users/{userid}/token/{tokenid}") => access::token(call),
         ("GET", "/access/domains") => Ok(access::domains(call)),

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use flate2::read::GzDecoder;
+use ruzstd::decoding::StreamingDecoder;
 use serde_json::{Value, json};
 use std::io::Read;
 use url::Url;
 
 use super::answer::{Failure, Reply};
 use super::call::Call;
-use super::fetch::{self, FactoryEndpoint, Unreachable};
+use super::fetch::{self, Internet, Unreachable};
 use super::file;
 use super::volume;
 use super::work::{Job, Order, Work, pause};
@@ -65,20 +66,23 @@ pub(super) async fn work(shared: &Shared, order: &Order, request: &Request, cloc
         }
         _ => {}
     }
-    let (existing, path, factory) = {
+    let (existing, path, internet) = {
         let world = shared.lock();
         let definition = volume::usable(&world.site, &request.node, &request.storage)?;
         let name = format!("{}/{}", request.content, request.name);
         let place = volume::place(&world.site, &request.node, &format!("{}:{name}", request.storage));
         let existing = place.and_then(|place| world.pve.volumes.get(&place)).map(|volume| volume.data.clone());
-        (existing, volume::path(definition, &name), world.pve.factory_endpoint.clone())
+        (existing, volume::path(definition, &name), Internet::of(&world))
     };
     log(format!("downloading {} to {path}", request.url));
     if let Some(data) = existing {
         return unless_equal(&log, request, &data, &path);
     }
-    let data = fetched(&log, request, factory.as_ref(), &path).await?;
-    pause(clock.span(physics::IMAGE_DOWNLOAD)).await;
+    let url = Url::parse(&request.url).map_err(|_| "download failed: exit code 1".to_owned())?;
+    let data = fetched(&log, request, &url, &internet, &path).await?;
+    if internet.is_far(&url) {
+        pause(clock.span(physics::IMAGE_DOWNLOAD)).await;
+    }
     if let Some((algorithm, wanted)) = &request.checksum {
         let got = file::checksum(algorithm, &data);
         if !got.eq_ignore_ascii_case(wanted) {
@@ -127,13 +131,13 @@ fn unless_equal(log: &(dyn Fn(String) + Sync), request: &Request, data: &[u8], p
 async fn fetched(
     log: &(dyn Fn(String) + Sync),
     request: &Request,
-    factory: Option<&FactoryEndpoint>,
+    url: &Url,
+    internet: &Internet,
     path: &str,
 ) -> Result<Bytes, String> {
-    let url = Url::parse(&request.url).map_err(|_| "download failed: exit code 1".to_owned())?;
     let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
     let failed = |text: String| format!("download failed: {text}");
-    match fetch::fetch(&url, false, request.verify, factory).await {
+    match fetch::fetch(url, false, request.verify, internet).await {
         Ok(answer) if answer.status < 400 => {
             log(format!("Connecting to {host}:{port}... connected."));
             log(format!("HTTP request sent, awaiting response... {} {}", answer.status, answer.reason));
@@ -167,7 +171,12 @@ async fn fetched(
 
 fn unpack(kind: &str, data: &[u8]) -> Result<Bytes, String> {
     let mut out = Vec::new();
-    let done = kind == "gz" && GzDecoder::new(data).take(256 << 20).read_to_end(&mut out).is_ok();
+    let most = 256 << 20;
+    let done = match kind {
+        "gz" => GzDecoder::new(data).take(most).read_to_end(&mut out).is_ok(),
+        "zst" => StreamingDecoder::new(data).is_ok_and(|decoder| decoder.take(most).read_to_end(&mut out).is_ok()),
+        _ => false,
+    };
     if done { Ok(out.into()) } else { Err(format!("decompression failed: {kind}: not in a format of the lab")) }
 }
 
@@ -175,7 +184,7 @@ fn unpack(kind: &str, data: &[u8]) -> Result<Bytes, String> {
 pub(super) struct Query {
     pub url: String,
     pub verify: bool,
-    pub factory: Option<FactoryEndpoint>,
+    pub internet: Internet,
 }
 
 /// The checks of `GET /nodes/{node}/query-url-metadata`; the rest happens without the lock.
@@ -183,14 +192,14 @@ pub(super) fn query(call: &Call) -> Query {
     Query {
         url: call.text("url").to_owned(),
         verify: call.opt("verify-certificates") != Some("0"),
-        factory: call.world.pve.factory_endpoint.clone(),
+        internet: Internet::of(call.world),
     }
 }
 
 pub(super) async fn metadata(query: &Query) -> Result<Value, Failure> {
     let invalid = |text: String| Failure::die(format!("invalid server response: '{text}'"));
     let url = Url::parse(&query.url).map_err(|_| invalid("500 Can't connect".into()))?;
-    let answer = match fetch::fetch(&url, true, query.verify, query.factory.as_ref()).await {
+    let answer = match fetch::fetch(&url, true, query.verify, &query.internet).await {
         Ok(answer) if answer.status < 400 => answer,
         Ok(answer) => return Err(invalid(format!("{} {}", answer.status, answer.reason))),
         Err(Unreachable::Refused { host, port }) => {

@@ -21,7 +21,7 @@ pub(super) struct Upload {
 }
 
 /// Drops directories, and replaces what a file name on a storage may not hold.
-pub(super) fn normalise(name: &str) -> String {
+pub fn normalise(name: &str) -> String {
     let base = name.rsplit(['/', '\\']).next().unwrap_or_default();
     base.chars()
         .map(|letter| if letter.is_ascii_alphanumeric() || "_.-".contains(letter) { letter } else { '_' })

@@ -4,7 +4,8 @@
 //! recordings that the face is tested with were made with a hypervisor that
 //! played a part; [`Hypervisor::Scripted`] plays the same part.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -25,6 +26,12 @@ pub enum Hypervisor {
 #[derive(Debug, Default)]
 pub struct Scripted {
     pub running: BTreeSet<u32>,
+    /// How long a guest takes to power off when it is asked.
+    pub react: Duration,
+    /// Consoles send back what they are sent, as the program behind the recordings' consoles did.
+    pub echo: bool,
+    /// Guests that were asked to power off, and when.
+    pub pressed: BTreeMap<u32, Instant>,
     /// The guest ignores the power button.
     pub deaf: bool,
     /// What the guest agent answers, by command; no agent when empty.
@@ -36,7 +43,10 @@ pub struct Scripted {
 pub(super) fn is_running(world: &World, vmid: u32) -> bool {
     match &world.pve.hypervisor {
         Hypervisor::Fleet => world.fleet.is_powered(vmid),
-        Hypervisor::Scripted(script) => script.running.contains(&vmid),
+        Hypervisor::Scripted(script) => {
+            let off = script.pressed.get(&vmid).is_some_and(|at| at.elapsed() >= world.site.clock.span(script.react));
+            script.running.contains(&vmid) && !off
+        }
     }
 }
 
@@ -45,6 +55,7 @@ pub(super) fn power_on(world: &mut World, hardware: Hardware) -> Result<(), Stri
         Hypervisor::Fleet => world.fleet.power_on(hardware),
         Hypervisor::Scripted(script) if script.broken => return Err("start failed: QEMU exited with code 1".into()),
         Hypervisor::Scripted(script) => {
+            script.pressed.remove(&hardware.vmid);
             script.running.insert(hardware.vmid);
         }
     }
@@ -70,7 +81,7 @@ pub(super) fn press_power_button(world: &mut World, vmid: u32) {
     match &mut world.pve.hypervisor {
         Hypervisor::Fleet => world.fleet.press_power_button(vmid),
         Hypervisor::Scripted(script) if !script.deaf => {
-            script.running.remove(&vmid);
+            script.pressed.entry(vmid).or_insert_with(Instant::now);
         }
         Hypervisor::Scripted(_) => {}
     }

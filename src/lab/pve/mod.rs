@@ -28,6 +28,7 @@ mod config;
 mod config_lock;
 mod console;
 mod content;
+mod copies;
 mod create;
 mod destroy;
 mod disks;
@@ -37,9 +38,13 @@ mod drive;
 mod fetch;
 mod file;
 mod formats;
+mod ha;
 pub mod hypervisor;
+mod incident;
 mod network;
 mod nodes;
+mod past;
+mod people;
 mod pools;
 mod power;
 mod property;
@@ -54,6 +59,7 @@ mod schema;
 mod seed;
 mod server;
 mod size;
+mod snapshots;
 mod start;
 mod status;
 mod task;
@@ -64,9 +70,11 @@ mod upload;
 mod verify;
 mod vm;
 mod volume;
+mod websocket;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
@@ -74,12 +82,16 @@ use tokio::net::TcpListener;
 pub use auth::Identity;
 pub use cluster::Broadcast;
 pub use fetch::FactoryEndpoint;
+pub use file::normalise as file_name;
+pub use incident::Incidents;
+pub use past::{Past, put_file, put_image, put_task, speak};
 pub use pools::Pool;
 pub use release::Release;
 pub use task::{Task, Tasks};
 pub use vm::{Config, Vm};
 pub use volume::{Place, Volume, Volumes};
 
+use super::fixture::Served;
 use super::http::{Limits, ServerHandle};
 use super::site::{Guest, Site};
 use super::tls::{Leaf, SiteCa};
@@ -103,10 +115,19 @@ pub struct State {
     /// Storages whose lock somebody else holds: nothing can be allocated there.
     pub locked_storages: BTreeSet<String>,
     pub broadcast: Broadcast,
+    pub incidents: Incidents,
+    /// By VMID.
+    ha: BTreeMap<u32, ha::Resource>,
+    /// Where the recordings' download server answers, when there is none of its own.
+    pub served: Option<Served>,
+    /// Where this face answers: its clients may know it under another port than the site's own 8006.
+    pub own: Option<SocketAddr>,
     /// By node: address with prefix length, and gateway, of its first bridge.
     pub addresses: BTreeMap<String, (String, String)>,
-    certificates: Vec<certificates::Shown>,
+    /// By node: its own certificate and the authority's.
+    certificates: BTreeMap<String, Vec<certificates::Shown>>,
     consoles: u16,
+    terminals: Vec<console::Terminal>,
     pids: u32,
     began: Instant,
 }
@@ -125,9 +146,14 @@ impl State {
             quorate: true,
             locked_storages: BTreeSet::new(),
             broadcast: Broadcast::default(),
+            incidents: Incidents::default(),
+            ha: BTreeMap::new(),
+            served: None,
+            own: None,
             addresses: BTreeMap::new(),
-            certificates: Vec::new(),
+            certificates: BTreeMap::new(),
             consoles: 0,
+            terminals: Vec::new(),
             pids: 0,
             began: Instant::now(),
         };
@@ -197,15 +223,22 @@ impl State {
 pub fn serve(shared: Shared, listener: TcpListener, ca: &SiteCa, leaf: &Leaf) -> ServerHandle {
     {
         let mut world = shared.lock();
-        world.pve.certificates =
-            vec![certificates::shown("pve-ssl.pem", leaf.pem()), certificates::shown("pve-root-ca.pem", &ca.pem())];
+        world.pve.own = listener.local_addr().ok();
+        let nodes = world.site.nodes.iter().enumerate().filter(|(index, node)| *index == 0 || node.trusted);
+        let shown = nodes.map(|(index, node)| {
+            let own = if index == 0 { leaf.clone() } else { ca.leaf(std::slice::from_ref(&node.name), &[]) };
+            let both = [("pve-ssl.pem", own.pem()), ("pve-root-ca.pem", &ca.pem())];
+            (node.name.clone(), both.map(|(file, pem)| certificates::shown(file, pem)).into())
+        });
+        world.pve.certificates = shown.collect();
         let running = world.site.guests.iter().filter(|guest| guest.running).map(|guest| guest.vmid);
         for vmid in running.collect::<Vec<_>>() {
             power_on(&mut world, vmid);
         }
     }
     shared.wake();
-    super::http::serve(listener, Some(leaf.server_config()), Limits::PVE, move |request, peer| {
+    let silence = shared.lock().site.clock.span(server::SILENCE);
+    super::http::serve(listener, Some(leaf.server_config()), Limits { silence, ..Limits::PVE }, move |request, peer| {
         server::handle(shared.clone(), request, peer)
     })
 }
@@ -236,9 +269,4 @@ fn free(world: &mut World, node: &str, volid: &str) -> bool {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// What tests and the lab's own clock may ask of the status daemons: to speak now.
-pub fn broadcast(shared: &Shared) {
-    cluster::speak(&mut shared.lock());
 }

@@ -27,7 +27,11 @@ fn numbers(world: &World, node: &Node) -> Value {
 fn row(call: &Call, node: &Node) -> Value {
     let mut row =
         json!({ "id": format!("node/{}", node.name), "type": "node", "node": node.name, "status": "unknown" });
-    if !cluster::spoken(call.world) {
+    if !node.online {
+        row["status"] = "offline".into();
+        return row;
+    }
+    if !cluster::spoken(call.world) || call.world.pve.broadcast.no_nodes {
         return row;
     }
     row["status"] = "online".into();
@@ -43,7 +47,7 @@ fn row(call: &Call, node: &Node) -> Value {
 pub(super) fn resources(call: &Call) -> Vec<Value> {
     let mut rows: Vec<Value> = call.world.site.nodes.iter().map(|node| row(call, node)).collect();
     if cluster::spoken(call.world) {
-        for row in &mut rows {
+        for row in rows.iter_mut().filter(|row| row["status"] == "online") {
             row["cgroup-mode"] = 2.into();
         }
     }
@@ -55,7 +59,8 @@ pub(super) fn list(call: &mut Call) -> Reply {
     cluster::settle(call.world);
     let mut rows: Vec<Value> = call.world.site.nodes.iter().map(|node| row(call, node)).collect();
     for row in &mut rows {
-        row["ssl_fingerprint"] = call.world.pve.certificates.first().map(|shown| shown.fingerprint.clone()).into();
+        let shown = row["node"].as_str().and_then(|node| call.world.pve.certificates.get(node)?.first());
+        row["ssl_fingerprint"] = shown.map(|shown| shown.fingerprint.clone()).into();
     }
     Reply::Data(rows.into())
 }
@@ -101,8 +106,10 @@ pub(super) fn version(call: &mut Call) -> Reply {
 
 /// `GET /nodes/{node}/certificates/info`
 pub(super) fn certificates(call: &mut Call) -> Reply {
-    let shown = call.world.pve.certificates.iter();
+    let shown = call.world.pve.certificates.get(call.node());
     let rows: Vec<Value> = shown
+        .into_iter()
+        .flatten()
         .map(|certificate| {
             json!({
                 "filename": certificate.file, "pem": certificate.pem, "fingerprint": certificate.fingerprint,
@@ -128,4 +135,19 @@ pub(super) fn machines(call: &mut Call) -> Reply {
         { "id": format!("pc-q35-{version}"), "type": "q35", "version": version },
     ]);
     Reply::Data(rows)
+}
+
+/// `GET /nodes/{node}/dns`
+pub(super) fn dns() -> Reply {
+    Reply::Data(json!({ "search": "example.net", "dns1": "192.0.2.53" }))
+}
+
+/// `GET /nodes/{node}/time`
+pub(super) fn time(call: &mut Call) -> Reply {
+    Reply::Data(json!({ "timezone": "Etc/UTC", "time": call.now, "localtime": call.now }))
+}
+
+/// `GET /nodes/{node}/syslog`: nobody writes one in the lab.
+pub(super) fn syslog() -> Reply {
+    Reply::Data(json!([]))
 }

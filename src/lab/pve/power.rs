@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::answer::{Failure, Reply};
 use super::call::{Call, not_found};
-use super::hypervisor;
 use super::work::{self, Job, Order, Work};
+use super::{ha, hypervisor, incident};
 use crate::lab::clock::Clock;
 use crate::lab::world::{Shared, World};
 
@@ -39,11 +39,20 @@ pub(super) fn start_call(call: &mut Call) -> Result<Reply, Failure> {
     if !call.world.pve.quorate {
         return Err(Failure::die("cluster not ready - no quorum?"));
     }
+    if ha::is_managed(call.world, call.vmid()) {
+        return Ok(ha::request(call, true));
+    }
     Ok(Reply::Task(Job::vm("qmstart", call.node(), call.vmid(), Work::Start)))
 }
 
 pub(super) fn stop_call(call: &mut Call) -> Result<Reply, Failure> {
     refused_flags(call)?;
+    if ha::is_managed(call.world, call.vmid()) {
+        if call.flag("overrule-shutdown") {
+            return Err(Failure::param("overrule-shutdown", "Not applicable for HA resources."));
+        }
+        return Ok(ha::request(call, false));
+    }
     let stop = Stop { overrule: call.flag("overrule-shutdown") };
     Ok(Reply::Task(Job::vm("qmstop", call.node(), call.vmid(), Work::Stop(stop))))
 }
@@ -60,6 +69,9 @@ fn patience(call: &Call, force: bool) -> Shutdown {
 pub(super) fn shutdown_call(call: &mut Call) -> Result<Reply, Failure> {
     refused_flags(call)?;
     let force = call.flag("forceStop");
+    if ha::is_managed(call.world, call.vmid()) {
+        return Ok(ha::request(call, false));
+    }
     let paused = call.world.pve.vm_on(call.node(), call.vmid()).is_some_and(|vm| vm.paused);
     if paused && !force {
         return Err(Failure::die("VM is paused - cannot shutdown"));
@@ -183,6 +195,7 @@ pub(super) async fn shutdown(
         hypervisor::press_power_button(&mut world, vmid);
     }
     shared.wake();
+    incident::on_waiting(shared, &order.upid);
     let off = || !hypervisor::is_running(&shared.lock(), vmid);
     let limit = match clock {
         Clock::Instant => GRACE,

@@ -10,7 +10,8 @@ use super::body;
 use super::routes::{self, Route};
 use super::upload;
 use super::verify::Raw;
-use crate::lab::http::{self as server, Request, Response};
+use super::websocket::Knock;
+use crate::lab::http::{self as server, Peer, Request, Response};
 use crate::lab::world::Shared;
 
 /// pve-http-server 6.0: what a form may weigh.
@@ -30,6 +31,8 @@ pub(super) struct Asked {
     pub who: Result<Identity, &'static str>,
     pub route: Option<Route>,
     pub multipart: Option<String>,
+    /// It wants to become a websocket.
+    pub knock: Option<Knock>,
 }
 
 /// What the body held.
@@ -44,7 +47,7 @@ pub(super) fn is_overlong(request: &Request) -> bool {
 }
 
 /// Everything that the head alone decides.
-pub(super) fn head(shared: &Shared, request: &Request) -> Result<Asked, Box<Response>> {
+pub(super) fn head(shared: &Shared, request: &Request, peer: &Peer) -> Result<Asked, Box<Response>> {
     let refuse = |status: u16, text: String| Err(Box::new(answer::plain(status, &text)));
     let method = request.method().as_str().to_owned();
     if !["GET", "POST", "PUT", "DELETE"].contains(&method.as_str()) {
@@ -74,12 +77,17 @@ pub(super) fn head(shared: &Shared, request: &Request) -> Result<Asked, Box<Resp
     };
     let world = shared.lock();
     let route = routes::find(world.pve.release.schema(), &method, &path);
+    // White space at the end of a header belongs to its value here, and not to hyper's.
+    let untrimmed = peer.raw_header(AUTHORIZATION.as_str());
     let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let authorization = untrimmed.as_deref().filter(|_| authorization.is_some()).or(authorization);
     let who = auth::authenticate(&world.site, authorization, super::now());
     let upload = route.as_ref().is_some_and(|route| route.endpoint.path.ends_with("/upload"));
     let multipart = text(CONTENT_TYPE).filter(|_| upload).and_then(upload::boundary).map(str::to_owned);
-    let query = body::form(request.uri().query().unwrap_or_default().as_bytes());
-    Ok(Asked { method, path, envelope, query, who, route, multipart })
+    let mut query = body::form(request.uri().query().unwrap_or_default().as_bytes());
+    // What browsers' clients add against caches.
+    query.remove("_dc");
+    Ok(Asked { method, path, envelope, query, who, route, multipart, knock: Knock::of(request) })
 }
 
 /// Why there is no body.

@@ -17,7 +17,7 @@ use super::request::{self, Asked, Sent, Unread};
 use super::routes::Route;
 use super::verify::{self, Errors, Raw};
 use super::work::{self, Order, Work};
-use super::{acl, agent, config_lock, dispatch, download, file};
+use super::{acl, agent, config_lock, console, dispatch, download, file, ha};
 use crate::lab::clock::Clock;
 use crate::lab::faults::{Effect, Face};
 use crate::lab::http::{Hangup, Peer, Request, Response};
@@ -25,23 +25,25 @@ use crate::lab::world::Shared;
 
 /// How long a refused caller waits for the news.
 const PENALTY: Duration = Duration::from_secs(3);
+/// How long a client waits that gets no answer at all.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn handle(shared: Shared, request: Request, _peer: Arc<Peer>) -> Result<Response, Hangup> {
+pub(super) async fn handle(shared: Shared, request: Request, peer: Arc<Peer>) -> Result<Response, Hangup> {
     let gzip = request
         .headers()
         .get(ACCEPT_ENCODING)
         .is_some_and(|value| value.to_str().is_ok_and(|value| value.contains("gzip")));
-    let response = serve(&shared, request).await?;
+    let response = serve(&shared, request, &peer).await?;
     Ok(if gzip { answer::compress(response).await } else { response })
 }
 
-async fn serve(shared: &Shared, request: Request) -> Result<Response, Hangup> {
+async fn serve(shared: &Shared, request: Request, peer: &Peer) -> Result<Response, Hangup> {
     if request::is_overlong(&request) {
         let clock = shared.lock().site.clock;
-        work::pause(clock.span(Duration::from_secs(5))).await;
+        work::pause(clock.span(SILENCE)).await;
         return Err(Hangup);
     }
-    let asked = match request::head(shared, &request) {
+    let asked = match request::head(shared, &request, peer) {
         Ok(asked) => asked,
         Err(response) => return Ok(*response),
     };
@@ -62,7 +64,7 @@ async fn serve(shared: &Shared, request: Request) -> Result<Response, Hangup> {
         Err(Unread::Answer(response)) => Err(response),
         Err(Unread::Hangup) => {
             let clock = shared.lock().site.clock;
-            work::pause(clock.span(Duration::from_secs(5))).await;
+            work::pause(clock.span(SILENCE)).await;
             return Err(Hangup);
         }
     };
@@ -149,6 +151,8 @@ async fn proceed(
     match call(shared, asked, &who, sent, spoiled, clock).await {
         Ok(response) => Ok(response),
         Err(Refusal::Bare(status, reason)) => Ok(answer::bare(status, &reason)),
+        Err(Refusal::Plain(text)) => Ok(answer::plain(500, &text)),
+        Err(Refusal::Hangup) => Err(Hangup),
         Err(Refusal::Failure(failure)) => {
             if failure.status == 401 || failure.message.trim_end() == agent::NOT_RUNNING {
                 work::pause(clock.span(PENALTY)).await;
@@ -162,6 +166,10 @@ enum Refusal {
     Failure(Failure),
     /// An answer of the proxy: no body, no length.
     Bare(u16, String),
+    /// A 500 of the server itself: the text is the body.
+    Plain(String),
+    /// The connection ends.
+    Hangup,
 }
 
 impl From<Failure> for Refusal {
@@ -194,6 +202,9 @@ async fn call(
         return Err(Failure::with(403, format!("Permission check failed {text}")).into());
     }
     proxied(shared, route)?;
+    if let Some(knock) = &asked.knock {
+        knock.check().map_err(Refusal::Plain)?;
+    }
     let params = verified(shared, route, raw)?;
     if config_lock::needed(endpoint) {
         config_lock::wait(shared, &params, clock).await?;
@@ -215,7 +226,15 @@ async fn call(
         }
     };
     if endpoint.method != "GET" {
+        ha::attend(shared);
         shared.wake();
+    }
+    if let (Some(knock), Reply::Data(data)) = (&asked.knock, &reply) {
+        return match console::session(shared, data) {
+            Some(session) => Ok(knock.answer(session)),
+            // The proxy cannot connect, and says nothing.
+            None => Err(Refusal::Hangup),
+        };
     }
     match reply {
         Reply::Data(data) => Ok(asked.envelope.success(data, None)),
@@ -235,11 +254,17 @@ async fn call(
 fn proxied(shared: &Shared, route: &Route) -> Result<(), Refusal> {
     let Some(node) = route.variables.get("node") else { return Ok(()) };
     let world = shared.lock();
-    if world.site.nodes.iter().any(|known| known.name == *node) {
-        return Ok(());
+    let stranger = || Refusal::Bare(596, "error:0A000086:SSL routines::certificate verify failed".into());
+    if let Some(index) = world.site.nodes.iter().position(|known| known.name == *node) {
+        return match &world.site.nodes[index] {
+            _ if index == 0 => Ok(()),
+            known if !known.online => Err(Refusal::Bare(595, "No route to host".into())),
+            known if !known.trusted => Err(stranger()),
+            _ => Ok(()),
+        };
     }
     if world.site.nodes.iter().any(|known| known.name.eq_ignore_ascii_case(node)) {
-        return Err(Refusal::Bare(596, "error:0A000086:SSL routines::certificate verify failed".into()));
+        return Err(stranger());
     }
     let why = format!("failed to get address info for: {node}: Temporary failure in name resolution");
     Err(Failure::die(format!("hostname lookup '{node}' failed - {why}")).into())

@@ -19,6 +19,9 @@ const HEAD: usize = 4096;
 pub(super) fn work(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(), String> {
     let vm = world.pve.vms.get_mut(&vmid).filter(|vm| vm.node == node).ok_or_else(|| no_config(node, vmid))?;
     vm.check_lock()?;
+    if vm.is_template() {
+        return Err("you can't start a vm if it's a template".into());
+    }
     if hypervisor::is_running(world, vmid) {
         return Err(format!("VM {vmid} already running"));
     }
@@ -73,24 +76,37 @@ fn checked(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(Vec<
     if vm.config.get("bios").is_some_and(|bios| bios == "ovmf") && !vm.config.contains_key("efidisk0") {
         warnings.push("no efidisk configured! Using temporary efivars disk.".to_owned());
     }
-    let bridges: Vec<String> = nets(schema, vm).filter_map(|(_, net)| net.get("bridge").cloned()).collect();
-    for (index, bridge) in bridges.iter().enumerate() {
-        let up = world.site.bridges.iter().any(|known| known.name == *bridge && known.active);
-        if up {
-            continue;
+    let cards: Vec<(u32, Properties)> = nets(schema, vm).collect();
+    for (index, card) in cards {
+        let Some((name, why)) = unplugged(world, &card) else { continue };
+        // A bridge that is missing is seen before the hypervisor runs, from qemu-server 9 on; everything else is seen
+        // by the network script that the hypervisor runs.
+        let missing = why == format!("bridge '{name}' does not exist");
+        if missing && world.pve.release.nine() {
+            return Err(why);
         }
-        let missing = format!("bridge '{bridge}' does not exist");
-        if world.pve.release.nine() {
-            return Err(missing);
-        }
-        // qemu-server 8.4 lets the hypervisor run its network script and fail.
         let script = "/usr/libexec/qemu-server/pve-bridge";
-        world.pve.tasks.log(upid, missing);
+        world.pve.tasks.log(upid, why);
         let tap = format!("type=tap,id=net{index},ifname=tap{vmid}i{index},script={script},downscript={script}down");
         world.pve.tasks.log(upid, format!("kvm: -netdev {tap}: network script {script} failed with status 512"));
         return Err("start failed: QEMU exited with code 1".into());
     }
     Ok((warnings, log))
+}
+
+/// Why a card cannot be plugged into its bridge, and the bridge's name.
+fn unplugged(world: &World, card: &Properties) -> Option<(String, String)> {
+    let name = card.get("bridge")?;
+    let bridge = world.site.bridges.iter().find(|known| known.name == *name && known.active);
+    let why = match bridge {
+        None => format!("bridge '{name}' does not exist"),
+        // Without VLANs of its own, a bridge needs a port on which Proxmox can make one.
+        Some(bridge) if card.contains_key("tag") && !bridge.vlan_aware && bridge.ports.is_empty() => {
+            format!("no physical interface on bridge '{name}'")
+        }
+        Some(_) => return None,
+    };
+    Some((name.clone(), why))
 }
 
 /// Network cards by index.

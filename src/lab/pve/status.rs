@@ -6,6 +6,7 @@ use super::acl;
 use super::answer::{Failure, Reply};
 use super::call::Call;
 use super::drive;
+use super::ha;
 use super::hypervisor;
 use super::size;
 use super::vm::Vm;
@@ -22,7 +23,7 @@ pub(super) fn current(call: &mut Call) -> Result<Reply, Failure> {
     let vmid = call.vmid();
     let vm = call.vm()?;
     let mut status = status(call.world, vmid, vm, Detail::Full);
-    status.insert("ha".into(), json!({ "managed": 0 }));
+    status.insert("ha".into(), ha::shown(call.world, vmid));
     if vm.agent() {
         status.insert("agent".into(), 1.into());
     }
@@ -63,6 +64,9 @@ fn status(world: &World, vmid: u32, vm: &Vm, detail: Detail) -> Map<String, Valu
         if let Some(text) = vm.config.get(option) {
             put(option, text.as_str().into());
         }
+    }
+    if vm.is_template() {
+        put("template", 1.into());
     }
     if vm.config.contains_key("serial0") {
         put("serial", 1.into());

@@ -1,5 +1,8 @@
 //! The face under the script of faults, on the slow clock, with strangers, and under nonsense.
 
+mod console;
+mod life;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -306,4 +309,43 @@ proptest! {
         drop(auth::authenticate(&Site::default(), Some(&bytes), 0));
         drop(routes::find(schema, "GET", &text));
     }
+}
+
+#[tokio::test]
+async fn the_manager_starts_and_stops_what_is_highly_available_and_keeps_it_from_being_deleted() {
+    let lab = lab(|_| ()).await;
+    lab.data("POST", "/nodes/lab1/qemu", &[("vmid", "100"), ("name", "a")]).await;
+    let (status, body) = lab.call("POST", "/cluster/ha/resources", &[("sid", "vm:101")]).await.unwrap();
+    assert_eq!((status, &body["message"]), (500, &json!("resource 'vm:101' does not exists in cluster\n")));
+    lab.data("POST", "/cluster/ha/resources", &[("sid", "vm:100"), ("state", "stopped"), ("max_restart", "2")]).await;
+    let (_, body) = lab.call("POST", "/cluster/ha/resources", &[("sid", "100")]).await.unwrap();
+    assert_eq!(body["message"], "create resource failed: resource ID 'vm:100' already defined\n");
+    let resource = lab.data("GET", "/cluster/ha/resources/vm:100", &[]).await;
+    assert_eq!((&resource["sid"], &resource["max_restart"]), (&json!("vm:100"), &json!(2)));
+
+    // The task ends with the request; the start is the manager's.
+    let upid = lab.data("POST", "/nodes/lab1/qemu/100/status/start", &[]).await;
+    assert!(upid.as_str().is_some_and(|upid| upid.contains(":hastart:100:")), "{upid}");
+    let runs = |wanted: bool| {
+        let shared = lab.shared.clone();
+        async move {
+            let there = || hypervisor::is_running(&shared.lock(), 100) == wanted;
+            work::until(&shared, std::time::Duration::from_secs(10), there).await
+        }
+    };
+    assert!(runs(true).await);
+    let current = lab.data("GET", "/nodes/lab1/qemu/100/status/current", &[]).await;
+    assert_eq!(current["ha"], json!({ "managed": 1, "state": "started" }));
+    assert_eq!(lab.data("GET", "/cluster/resources?type=vm", &[]).await[0]["hastate"], "started");
+
+    let overrule = lab.call("POST", "/nodes/lab1/qemu/100/status/stop", &[("overrule-shutdown", "1")]).await.unwrap();
+    assert_eq!(overrule.1["errors"]["overrule-shutdown"], "Not applicable for HA resources.");
+    lab.data("POST", "/nodes/lab1/qemu/100/status/stop", &[]).await;
+    assert!(runs(false).await);
+    let (_, body) = lab.call("DELETE", "/nodes/lab1/qemu/100", &[]).await.unwrap();
+    assert_eq!(body["message"], "unable to remove VM 100 - used in HA resources and purge parameter not set.\n");
+    lab.data("DELETE", "/nodes/lab1/qemu/100?purge=1", &[]).await;
+    assert!(!lab.has(100) && lab.shared.lock().pve.ha.is_empty());
+    let (_, body) = lab.call("DELETE", "/cluster/ha/resources/vm:100", &[]).await.unwrap();
+    assert_eq!(body["message"], "resource 'vm:100' is not HA managed\n");
 }

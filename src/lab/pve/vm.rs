@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::drive;
 use super::schema::{Kind, Schema};
+use super::snapshots::Snapshot;
 
 /// Option to stored text.
 pub type Config = BTreeMap<String, String>;
@@ -20,6 +21,9 @@ pub struct Vm {
     pub config: Config,
     /// Changes that wait for a stop: new text, or `None` for a deletion.
     pub pending: BTreeMap<String, Option<String>>,
+    pub(super) snapshots: BTreeMap<String, Snapshot>,
+    /// The snapshot that the present came from.
+    pub(super) parent: Option<String>,
     pub(super) paused: bool,
     /// The UPID of the worker that holds the VM's lock file.
     pub(super) holder: Option<String>,
@@ -110,6 +114,10 @@ impl Vm {
     pub(super) fn agent(&self) -> bool {
         let text = self.config.get("agent").map_or("", String::as_str);
         text.split(',').any(|part| matches!(part, "1" | "enabled=1" | "on" | "yes" | "true"))
+    }
+
+    pub(super) fn is_template(&self) -> bool {
+        self.config.get("template").is_some_and(|text| text == "1")
     }
 
     pub(super) fn protected(&self) -> bool {

@@ -12,8 +12,12 @@ use tokio::sync::Notify;
 
 use super::auth::Identity;
 use super::create::Creation;
+use super::hypervisor::Hypervisor;
 use super::power::{Shutdown, Stop};
-use super::{config, console, content, create, destroy, download, file, hypervisor, power, resize, start};
+use super::snapshots::{self, Deed};
+use super::{
+    config, console, content, copies, create, destroy, download, file, ha, hypervisor, incident, power, resize, start,
+};
 use crate::lab::clock::{Clock, physics};
 use crate::lab::world::{Shared, World};
 
@@ -61,7 +65,30 @@ pub(super) enum Work {
     },
     Upload(file::Upload),
     Download(download::Request),
-    /// A terminal that nobody connects to.
+    Template,
+    Clone(copies::Clone),
+    Migrate {
+        target: String,
+        /// Local disks are not to be copied.
+        refuse_local: bool,
+    },
+    Move {
+        disk: String,
+        storage: String,
+        format: Option<String>,
+        delete: bool,
+    },
+    Snapshot {
+        deed: Deed,
+        name: String,
+        description: Option<String>,
+    },
+    /// A start or stop that the manager of high availability is asked for.
+    Request {
+        vmid: u32,
+        start: bool,
+    },
+    /// A terminal that waits for a connection.
     Console {
         port: u16,
     },
@@ -99,10 +126,16 @@ pub(super) async fn run(shared: Shared, order: Order, mut job: Job) {
         (Some(text), Ok(())) => Err(text.clone()),
         (_, result) => result,
     };
-    let mut world = shared.lock();
-    release(&mut world, &order.upid);
-    world.pve.tasks.finish(&order.upid, result, super::now());
-    drop(world);
+    let made = job.vmid.filter(|_| matches!(job.work, Work::Create(_)) && result.is_ok());
+    {
+        let mut world = shared.lock();
+        release(&mut world, &order.upid);
+        world.pve.tasks.finish(&order.upid, result, super::now());
+    }
+    if let Some(vmid) = made {
+        incident::after_creation(&shared, vmid);
+    }
+    ha::attend(&shared);
     shared.wake();
 }
 
@@ -116,15 +149,30 @@ async fn labour(shared: &Shared, order: &Order, job: &mut Job) -> Result<(), Str
     if let (Some(vmid), false) = (job.vmid, matches!(job.work, Work::Create(_) | Work::Console { .. })) {
         acquire(shared, order, vmid, clock).await?;
     }
+    let scripted = matches!(shared.lock().pve.hypervisor, Hypervisor::Scripted(_));
     let time = match &job.work {
+        // Nothing boots behind a recording's hypervisor, and its disks are empty files.
+        Work::Create(_) if scripted => Duration::from_millis(700),
+        Work::Stop(_) if scripted => Duration::from_millis(1100),
+        Work::Start | Work::Destroy { .. } if scripted => Duration::from_millis(300),
         Work::Create(_) => physics::VM_CREATE,
         Work::Start => physics::VM_START,
         Work::Stop(_) => physics::VM_STOP,
         Work::Destroy { .. } => physics::VM_DESTROY,
-        Work::Console { .. } => Duration::from_secs(10),
         _ => Duration::ZERO,
     };
     pause(clock.span(time)).await;
+    if let Work::Create(creation) = &job.work {
+        let vmid = job.vmid.unwrap_or(0);
+        let locked = incident::storage_locks(shared, &order.upid, &creation.storages(shared)).await;
+        if let Err(text) = locked {
+            shared.lock().pve.vms.remove(&vmid);
+            return Err(format!("unable to create VM {vmid} - {text}"));
+        }
+    }
+    if let Work::Console { port } = &job.work {
+        return console::work(shared, &order.upid, job.vmid.unwrap_or(0), *port, clock).await;
+    }
     if let Work::Download(request) = &job.work {
         return download::work(shared, order, request, clock).await;
     }
@@ -159,11 +207,23 @@ fn act(world: &mut World, worker: &Worker) -> Result<(), String> {
         Work::Configure(change) => config::work(world, worker, vmid, change),
         Work::DeleteVolume { volid } => content::delete_work(world, upid, node, volid),
         Work::Upload(upload) => file::upload_work(world, upid, node, upload, worker.now),
-        Work::Console { port } => {
-            world.pve.tasks.log(upid, "failed: timed out");
-            Err(console::unused(vmid, *port))
+        Work::Template => {
+            copies::template(world, node, vmid);
+            Ok(())
         }
-        Work::Download(_) | Work::Shutdown(_) | Work::Reboot(_) => Ok(()),
+        Work::Clone(clone) => copies::clone(world, worker, vmid, clone),
+        Work::Migrate { target, refuse_local } => copies::migrate(world, worker, vmid, target, *refuse_local),
+        Work::Move { disk, storage, format, delete } => {
+            copies::relocate(world, worker, vmid, (disk, storage, format.as_deref(), *delete))
+        }
+        Work::Snapshot { deed, name, description } => {
+            snapshots::work(world, worker, vmid, *deed, name, description.as_deref())
+        }
+        Work::Request { vmid, start } => {
+            ha::write_down(world, upid, *vmid, *start);
+            Ok(())
+        }
+        Work::Console { .. } | Work::Download(_) | Work::Shutdown(_) | Work::Reboot(_) => Ok(()),
     }
 }
 

@@ -32,7 +32,7 @@ async fn lab() -> Lab {
 async fn on(clock: Clock) -> Lab {
     let mut site = Site { clock, ..Site::default() };
     site.network.reserved = (2..20).chain([100]).map(|host| Ipv4Addr::new(10, 83, 0, host)).collect();
-    Lab::start(LabOptions { site, port: 0 }).await.expect("the lab starts")
+    Lab::start(LabOptions { site, ..LabOptions::default() }).await.expect("the lab starts")
 }
 
 impl Lab {

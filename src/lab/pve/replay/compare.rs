@@ -65,6 +65,7 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"(at /usr/share/perl5/[\w/]+\.pm line) \d+\.", "$1 N."),
         (r"(network script \S+ failed with status) \d+", "$1 N"),
         (r"creation-qemu=[\d.]+,ctime=\d+", "creation-qemu=X,ctime=EPOCH"),
+        (r"(/usr/bin/termproxy) \d+", "$1 PORT"),
         (r"^PVEVNC:[0-9A-F]{8}::\S+$", "PVEVNC"),
     ]
     .map(|(pattern, word)| (Regex::new(pattern).unwrap(), word))

@@ -9,8 +9,9 @@ use tokio::net::TcpListener;
 
 use super::compare::{Norm, difference};
 use super::wire::{Answer, Connection};
-use super::{dress, files, protocol};
+use super::{files, protocol, socket};
 use crate::lab::clock::Clock;
+use crate::lab::fixture::{Fixture, qcow2};
 use crate::lab::pve::hypervisor::Hypervisor;
 use crate::lab::pve::{self, work};
 use crate::lab::tls::SiteCa;
@@ -18,7 +19,6 @@ use crate::lab::world::Shared;
 
 /// A scenario that is being played.
 struct Play<'a> {
-    scenario: &'a Value,
     shared: Shared,
     address: SocketAddr,
     ca: String,
@@ -27,11 +27,37 @@ struct Play<'a> {
     names: BTreeMap<String, String>,
     /// All that the requests say.
     given: String,
+    /// The answer to the last request for a console.
+    ticket: Value,
+}
+
+/// The world in which `scenario` plays. What takes time takes none, but for scenarios that are about it.
+fn world(major: u8, fixture: &Value, scenario: &Value) -> Shared {
+    let text = |name: &str| scenario[name].as_str().unwrap_or_default();
+    let (name, note) = (text("name"), text("note"));
+    let about_time = ["at once", "while the create", "create task runs", "chain without"];
+    let held = note.contains("held for");
+    let slow = about_time.iter().any(|words| name.contains(words));
+    let alone = serde_json::json!({ "fixture": fixture, "scenarios": [scenario] });
+    let fixture = Fixture::of(&alone, None).unwrap();
+    let mut site = fixture.site(Some(major));
+    site.clock = match (held, slow) {
+        // Waits of 10 s.
+        (true, _) => Clock::Realistic { speed: 2.0 },
+        // Requests that have to come before a task ends, on a machine that does other things too.
+        (false, true) => Clock::Realistic { speed: 0.4 },
+        (false, false) => Clock::Instant,
+    };
+    let shared = Shared::new(site);
+    fixture.dress(&mut shared.lock());
+    // One that speaks every 10 s would speak at every call of the instant clock.
+    shared.lock().pve.broadcast.by_hand = true;
+    shared
 }
 
 /// Whether the scenario's answers are the recorded ones.
 pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result<(), String> {
-    let shared = dress::world(major, fixture, scenario);
+    let shared = world(major, fixture, scenario);
     let ca = SiteCa::new("replay");
     let leaf = ca.leaf(&["pve1".into()], &["127.0.0.1".parse().unwrap()]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -43,13 +69,13 @@ pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result
     let steps = scenario["steps"].as_array().unwrap();
     let given: String = steps.iter().map(|step| step["request"].to_string()).collect();
     let mut play = Play {
-        scenario,
         shared,
         address: server.address(),
         ca: ca.pem(),
         tokens: &fixture["tokens"],
         names: names.into(),
         given,
+        ticket: Value::Null,
     };
     if scenario["category"] == "protocol"
         && let Some(outcome) = protocol::play(scenario["name"].as_str().unwrap(), server.address(), &ca.pem()).await
@@ -75,9 +101,8 @@ impl Play<'_> {
             self.settle().await;
         }
         if name.contains("12 s") {
-            pve::broadcast(&self.shared);
+            pve::speak(&mut self.shared.lock());
         }
-        self.prepare(name);
         self.clear(step);
         let raw = step["request"].get("raw_first_line").and_then(Value::as_str);
         if raw.is_none() && step["request"]["method"].is_null() {
@@ -87,8 +112,16 @@ impl Play<'_> {
         let mut connection = Connection::open(self.address, &self.ca).await;
         let answer = connection.exchange(&request).await;
         let recorded = &step["response"];
-        if recorded.get("frames").is_some() {
-            return Err("websockets are not played".into());
+        if let Some(frames) = recorded["frames"].as_array() {
+            let answer = answer.ok_or("closed without an answer")?;
+            let line = format!("HTTP/1.1 {} {}", answer.status, answer.reason);
+            if recorded["status_line"] != line {
+                return Err(format!("{line}, recorded {}", recorded["status_line"]));
+            }
+            self.headers(&answer, recorded)?;
+            let opening = format!("{}:{}\n", self.ticket["user"].as_str().unwrap_or_default(), self.secret());
+            socket::play(&mut connection, frames, &opening).await?;
+            return self.task(step, &answer).await;
         }
         let Some(answer) = answer else {
             return if recorded["status"].is_null() { Ok(()) } else { Err("closed without an answer".into()) };
@@ -103,7 +136,7 @@ impl Play<'_> {
         if recorded.get("server_closed_idle_connection_after_s").is_some() && !connection.is_closed_by_server().await {
             return Err("an idle connection stays open".into());
         }
-        self.task(name, step, &answer).await
+        self.task(step, &answer).await
     }
 
     /// VMs that the recording removed between two creations of the same id, without saying so.
@@ -124,31 +157,17 @@ impl Play<'_> {
         self.shared.lock().site.clock != Clock::Instant
     }
 
-    /// Lock files that another process holds.
-    fn prepare(&self, step: &str) {
-        let name = self.scenario["name"].as_str().unwrap_or_default();
-        let mut world = self.shared.lock();
-        let holder = match (name, step) {
-            ("lock file held by another process", "PUT config") => Some("another process".to_owned()),
-            ("lock file held by another process", "start") => {
-                world.site.clock = Clock::Realistic { speed: 2.0 };
-                Some("another process".to_owned())
-            }
-            ("lock file held for longer than the start worker waits", "start" | "stop" | "DELETE") => {
-                Some("another process".to_owned())
-            }
-            _ => return,
-        };
-        for vm in world.pve.vms.values_mut() {
-            vm.holder.clone_from(&holder);
-        }
-    }
-
     /// The request as it was sent, with our names for what the recording names.
     fn request(&self, step: &Value, raw: Option<&str>) -> Vec<u8> {
         let request = &step["request"];
         let method = request["method"].as_str().unwrap_or("GET");
         let path = self.ours(request["path"].as_str().unwrap_or_default());
+        let escape = |text: &str| percent_encoding::utf8_percent_encode(text, &FORM).to_string();
+        // A port on which nobody listens is one that no ticket was given for.
+        let deserted = step["name"].as_str().is_some_and(|name| name.contains("nobody listens"));
+        let port = if deserted { "5999" } else { self.ticket["port"].as_str().unwrap_or_default() };
+        let path = path.replace("<port>", port);
+        let path = path.replace("<ticket>", &escape(self.secret()));
         let first = raw.map_or_else(|| format!("{method} {path} HTTP/1.1"), str::to_owned);
         let mut head = format!("{first}\r\nHost: pve1:8006\r\n");
         let token = request["token"].as_str().or(raw.map(|_| "talos@pve!ci"));
@@ -174,7 +193,7 @@ impl Play<'_> {
             let head = "--BOUND\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\nimport\r\n--BOUND\r\n\
                         Content-Disposition: form-data; name=\"filename\"; filename=\"disk.qcow2\"\r\n\
                         Content-Type: application/octet-stream\r\n\r\n";
-            return Some([head.as_bytes(), &files::qcow2(24 << 20), b"\r\n--BOUND--\r\n"].concat());
+            return Some([head.as_bytes(), &qcow2(24 << 20), b"\r\n--BOUND--\r\n"].concat());
         }
         if let Some(count) = text.strip_prefix('(').and_then(|text| text.strip_suffix(" bytes)")) {
             let mut body = b"description=".to_vec();
@@ -205,11 +224,7 @@ impl Play<'_> {
         if norm.text(&answer.reason) != reason {
             return Err(format!("reason '{}', recorded '{reason}'", answer.reason));
         }
-        for (name, value) in recorded["headers"].as_object().into_iter().flatten() {
-            if answer.header(name) != value.as_str() {
-                return Err(format!("header {name}: {:?}, recorded {value}", answer.header(name)));
-            }
-        }
+        self.headers(answer, recorded)?;
         for name in ["Server", "Pragma", "Cache-Control"] {
             if answer.header(name).is_none() {
                 return Err(format!("no header {name}"));
@@ -238,9 +253,27 @@ impl Play<'_> {
         difference("", &norm.json(&ours), &norm.json(&json)).map_or(Ok(()), Err)
     }
 
+    #[expect(clippy::unused_self, reason = "it reads as a part of the comparison")]
+    fn headers(&self, answer: &Answer, recorded: &Value) -> Result<(), String> {
+        for (name, value) in recorded["headers"].as_object().into_iter().flatten() {
+            if answer.header(name) != value.as_str() {
+                return Err(format!("header {name}: {:?}, recorded {value}", answer.header(name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The console's ticket that was given out last.
+    fn secret(&self) -> &str {
+        self.ticket["ticket"].as_str().unwrap_or_default()
+    }
+
     /// Takes down what the two sides call the same thing; a digest stands for one state of one configuration.
     fn learn(&mut self, ours: &Value, recorded: &Value) -> Result<(), String> {
         let text = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        if ours["data"]["ticket"].is_string() {
+            self.ticket = ours["data"].clone();
+        }
         for pointer in ["/data", "/data/upid"] {
             if let (Some(ours), Some(recorded)) = (text(ours, pointer), text(recorded, pointer))
                 && recorded.starts_with("UPID:")
@@ -265,9 +298,11 @@ impl Play<'_> {
     }
 
     /// Compares the task that the answer started, when the recording waited for it.
-    async fn task(&mut self, name: &str, step: &Value, answer: &Answer) -> Result<(), String> {
-        if let Some(shutdown) = step.get("task_of_shutdown") {
-            self.finished(shutdown).await?;
+    async fn task(&mut self, step: &Value, answer: &Answer) -> Result<(), String> {
+        for other in ["task_of_shutdown", "task_after", "task_of_unused_termproxy"] {
+            if let Some(task) = step.get(other) {
+                self.finished(task).await?;
+            }
         }
         let Some(task) = step.get("task") else { return Ok(()) };
         let recorded = task["upid"].as_str().unwrap_or_default();
@@ -277,26 +312,7 @@ impl Play<'_> {
                 self.names.insert(recorded.to_owned(), upid.to_owned());
             }
         }
-        if self.scenario["name"] == "lock file held by another process" && name == "start" {
-            self.give_back(recorded).await;
-        }
-        if self.scenario["name"] == "killed worker" && name.starts_with("shutdown") {
-            let upid = self.names.get(recorded).cloned().unwrap_or_default();
-            let mut world = self.shared.lock();
-            let release = world.pve.release;
-            world.pve.tasks.kill(&upid, release, 1_795_245_000);
-        }
         self.finished(task).await
-    }
-
-    /// The other process gives the lock back once the task waits for it.
-    async fn give_back(&self, recorded: &str) {
-        let upid = self.names.get(recorded).cloned().unwrap_or_default();
-        let waits = || self.shared.lock().pve.tasks.get(&upid).is_some_and(|task| !task.log.is_empty());
-        work::until(&self.shared, Duration::from_secs(5), waits).await;
-        for vm in self.shared.lock().pve.vms.values_mut() {
-            vm.holder = None;
-        }
     }
 
     async fn finished(&self, task: &Value) -> Result<(), String> {

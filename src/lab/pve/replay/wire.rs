@@ -11,7 +11,7 @@ use tokio_rustls::client::TlsStream;
 
 /// An answer as it was on the wire.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(in crate::lab::pve) struct Answer {
     pub status: u16,
     pub reason: String,
     pub headers: Vec<(String, String)>,
@@ -19,19 +19,19 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(in crate::lab::pve) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
-pub(super) struct Connection {
+pub(in crate::lab::pve) struct Connection {
     stream: TlsStream<TcpStream>,
     /// What came behind the last answer.
     ahead: Vec<u8>,
 }
 
 impl Connection {
-    pub(super) async fn open(address: SocketAddr, ca: &str) -> Self {
+    pub(in crate::lab::pve) async fn open(address: SocketAddr, ca: &str) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(pem::parse(ca).unwrap().into_contents().into()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -46,19 +46,19 @@ impl Connection {
         Self { stream: connector.connect(name, stream).await.unwrap(), ahead: Vec::new() }
     }
 
-    pub(super) async fn send(&mut self, bytes: &[u8]) {
+    pub(in crate::lab::pve) async fn send(&mut self, bytes: &[u8]) {
         // A server that refuses early may close while we still send.
         drop(self.stream.write_all(bytes).await);
         drop(self.stream.flush().await);
     }
 
     /// Sends a whole request and reads one answer; `None` when the server closes without any.
-    pub(super) async fn exchange(&mut self, request: &[u8]) -> Option<Answer> {
+    pub(in crate::lab::pve) async fn exchange(&mut self, request: &[u8]) -> Option<Answer> {
         self.send(request).await;
         self.answer().await
     }
 
-    pub(super) async fn answer(&mut self) -> Option<Answer> {
+    pub(in crate::lab::pve) async fn answer(&mut self) -> Option<Answer> {
         let mut bytes = std::mem::take(&mut self.ahead);
         let head = loop {
             if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -76,6 +76,10 @@ impl Connection {
         let headers = lines.filter_map(|line| line.split_once(": "));
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let mut answer = Answer { status, reason, headers, body: bytes.split_off(head) };
+        if status == 101 {
+            self.ahead = std::mem::take(&mut answer.body);
+            return Some(answer);
+        }
         // What was read ahead of one answer is the next one's beginning.
         match answer.header("content-length").map(|length| length.parse::<usize>().unwrap()) {
             Some(length) => {
@@ -87,8 +91,20 @@ impl Connection {
         Some(answer)
     }
 
+    /// The next `count` bytes, whatever they are.
+    pub(in crate::lab::pve) async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = std::mem::take(&mut self.ahead);
+        while bytes.len() < count {
+            if !self.more(&mut bytes).await {
+                return None;
+            }
+        }
+        self.ahead = bytes.split_off(count);
+        Some(bytes)
+    }
+
     /// Whether the server ends the connection by itself.
-    pub(super) async fn is_closed_by_server(&mut self) -> bool {
+    pub(in crate::lab::pve) async fn is_closed_by_server(&mut self) -> bool {
         !self.more(&mut Vec::new()).await
     }
 

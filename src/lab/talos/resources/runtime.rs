@@ -6,9 +6,10 @@ use super::{Resource, View, resource};
 use crate::inventory::Role;
 use crate::lab::fleet::{Machine, Stage, System, services_of};
 use crate::talos::wire::specs::{
-    BootIdSpec, EtcdMemberSpec, ExtensionMetadata, ExtensionStatusSpec, KernelCmdlineSpec, MachineStage,
-    MachineStatusSpec, MachineStatusStatus, MachineType, MetaKeySpec, PlatformMetadataSpec, SecurityStateSpec,
-    ServiceSpec, TimeStatusSpec, UnattendedInstallPhase, UnattendedInstallStatusSpec, UnmetCondition, VersionSpec,
+    BootIdSpec, EtcdMemberSpec, ExtensionMetadata, ExtensionStatusSpec, KernelCmdlineSpec, MachineConfigSpec,
+    MachineStage, MachineStatusSpec, MachineStatusStatus, MachineType, MetaKeySpec, PlatformMetadataSpec,
+    SecurityStateSpec, ServiceSpec, TimeStatusSpec, UnattendedInstallPhase, UnattendedInstallStatusSpec,
+    UnmetCondition, VersionSpec,
 };
 
 const NS: &str = "runtime";
@@ -177,7 +178,7 @@ fn config(view: &View<'_>, list: &mut Vec<Resource>) {
         "config",
         "MachineConfigs.config.talos.dev",
         "v1alpha1",
-        &config.text.clone().into_bytes(),
+        &MachineConfigSpec { yaml_marshalled: config.text.clone().into_bytes() },
         &json!(""),
     );
     own.yaml.clone_from(&config.text);

@@ -1,0 +1,182 @@
+//! What VMs go through beside being created and started, and the people who may do it.
+
+use super::*;
+
+async fn vm(lab: &Lab, vmid: &str, more: &[(&str, &str)]) {
+    let own = [("vmid", vmid), ("name", "one"), ("net0", "virtio,bridge=vmbr0"), ("scsi0", "local-lvm:4")];
+    let form: Vec<(&str, &str)> = own.iter().chain(more).copied().collect();
+    let upid = lab.data("POST", "/nodes/lab1/qemu", &form).await;
+    assert_eq!(lab.exit_of(&upid).await, "OK");
+}
+
+async fn message(lab: &Lab, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
+    let (status, body) = lab.call(method, path, form).await.unwrap();
+    assert!(status >= 400, "{method} {path}: {body}");
+    if body["errors"].is_object() { body["errors"].clone() } else { body["message"].clone() }
+}
+
+#[tokio::test]
+async fn a_template_is_cloned_and_never_started() {
+    let lab = lab(|_| ()).await;
+    vm(&lab, "100", &[("description", "d")]).await;
+    lab.data("POST", "/nodes/lab1/qemu/100/template", &[]).await;
+    let config = lab.data("GET", "/nodes/lab1/qemu/100/config", &[]).await;
+    assert_eq!((&config["template"], &config["scsi0"]), (&json!(1), &json!("local-lvm:base-100-disk-0,size=4G")));
+    let upid = lab.data("POST", "/nodes/lab1/qemu/100/status/start", &[]).await;
+    assert_eq!(lab.exit_of(&upid).await, "you can't start a vm if it's a template");
+
+    let upid =
+        lab.data("POST", "/nodes/lab1/qemu/100/clone", &[("newid", "101"), ("name", "two"), ("full", "1")]).await;
+    assert_eq!(lab.exit_of(&upid).await, "OK");
+    let copy = lab.data("GET", "/nodes/lab1/qemu/101/config", &[]).await;
+    assert_eq!((&copy["name"], &copy["scsi0"]), (&json!("two"), &json!("local-lvm:vm-101-disk-0,size=4G")));
+    assert!(copy["template"].is_null() && copy["net0"] != config["net0"] && copy["smbios1"] != config["smbios1"]);
+    let taken = message(&lab, "POST", "/nodes/lab1/qemu/100/clone", &[("newid", "101")]).await;
+    assert_eq!(taken, "unable to create VM 101 - VM 101 already exists on node 'lab1'\n");
+    let linked = message(&lab, "POST", "/nodes/lab1/qemu/100/clone", &[("newid", "102"), ("storage", "local")]).await;
+    assert_eq!(linked["storage"], "parameter 'storage' not allowed for linked clones");
+    lab.data("DELETE", "/nodes/lab1/qemu/100", &[]).await;
+    lab.data("DELETE", "/nodes/lab1/qemu/101", &[]).await;
+    assert!(lab.shared.lock().pve.volumes.is_empty());
+}
+
+#[tokio::test]
+async fn a_snapshot_keeps_a_configuration_and_a_rollback_brings_it_back() {
+    let lab = lab(|_| ()).await;
+    vm(&lab, "100", &[("memory", "512")]).await;
+    let snapshots = "/nodes/lab1/qemu/100/snapshot";
+    lab.data("POST", snapshots, &[("snapname", "before"), ("description", "why")]).await;
+    lab.data("PUT", "/nodes/lab1/qemu/100/config", &[("memory", "1024")]).await;
+    let again = lab.data("POST", snapshots, &[("snapname", "before")]).await;
+    assert_eq!(lab.exit_of(&again).await, "snapshot name 'before' already used");
+    let rows = lab.data("GET", snapshots, &[]).await;
+    assert_eq!((&rows[0]["description"], &rows[1]["parent"]), (&json!("why"), &json!("before")));
+    assert_eq!(lab.data("GET", &format!("{snapshots}/before/config"), &[]).await["memory"], "512");
+    lab.data("POST", &format!("{snapshots}/before/rollback"), &[]).await;
+    assert_eq!(lab.data("GET", "/nodes/lab1/qemu/100/config", &[]).await["memory"], "512");
+    lab.data("DELETE", &format!("{snapshots}/before"), &[]).await;
+    let gone = lab.data("DELETE", &format!("{snapshots}/before"), &[]).await;
+    assert_eq!(lab.exit_of(&gone).await, "snapshot 'before' does not exist");
+
+    let reserved = message(&lab, "POST", snapshots, &[("snapname", "current")]).await;
+    assert_eq!(reserved, "unable to use snapshot name 'current' (reserved name)\n");
+}
+
+#[tokio::test]
+async fn a_vm_moves_to_another_node_and_a_disk_to_another_storage() {
+    let lab = lab(|site| {
+        let other = crate::lab::site::Node { name: "lab2".into(), ..site.nodes[0].clone() };
+        site.nodes.push(other);
+        let fast = crate::lab::site::Storage { nodes: vec!["lab1".into()], ..site.storages["local-lvm"].clone() };
+        site.storages.insert("fast".into(), fast);
+    })
+    .await;
+    vm(&lab, "100", &[]).await;
+    let upid =
+        lab.data("POST", "/nodes/lab1/qemu/100/move_disk", &[("disk", "scsi0"), ("storage", "fast"), ("delete", "1")]);
+    assert_eq!(lab.exit_of(&upid.await).await, "OK");
+    assert_eq!(lab.data("GET", "/nodes/lab1/qemu/100/config", &[]).await["scsi0"], "fast:vm-100-disk-0,size=4G");
+    let here = message(&lab, "POST", "/nodes/lab1/qemu/100/migrate", &[("target", "lab1")]).await;
+    assert_eq!(here["target"], "target is local node.");
+    let upid = lab.data("POST", "/nodes/lab1/qemu/100/migrate", &[("target", "lab2")]).await;
+    assert_eq!(lab.exit_of(&upid).await, "storage 'fast' is not available on node 'lab2'");
+    lab.data("POST", "/nodes/lab1/qemu/100/move_disk", &[("disk", "scsi0"), ("storage", "local-lvm"), ("delete", "1")])
+        .await;
+    let upid = lab.data("POST", "/nodes/lab1/qemu/100/migrate", &[("target", "lab2")]).await;
+    assert_eq!(lab.exit_of(&upid).await, "OK");
+    let gone = message(&lab, "GET", "/nodes/lab1/qemu/100/config", &[]).await;
+    assert_eq!(gone, "Configuration file 'nodes/lab1/qemu-server/100.conf' does not exist\n");
+    assert_eq!(lab.data("GET", "/cluster/resources?type=vm", &[]).await[0]["node"], "lab2");
+    lab.data("DELETE", "/nodes/lab2/qemu/100", &[]).await;
+    assert!(lab.shared.lock().pve.volumes.is_empty());
+}
+
+#[tokio::test]
+async fn a_node_that_is_off_or_unknown_by_its_certificate_is_not_reached() {
+    let lab = lab(|site| {
+        let like = site.nodes[0].clone();
+        site.nodes.push(crate::lab::site::Node { name: "off".into(), online: false, ..like.clone() });
+        site.nodes.push(crate::lab::site::Node { name: "other".into(), trusted: false, ..like });
+    })
+    .await;
+    assert_eq!(lab.call("GET", "/nodes/off/status", &[]).await.unwrap().0, 595);
+    assert_eq!(lab.call("GET", "/nodes/other/status", &[]).await.unwrap().0, 596);
+    let nodes = lab.data("GET", "/nodes", &[]).await;
+    let told: Vec<_> =
+        nodes.as_array().unwrap().iter().map(|node| (&node["status"], node["ssl_fingerprint"].is_null())).collect();
+    // Whoever asks first wakes the status daemons of a cluster on the instant clock.
+    assert_eq!(told[1], (&json!("offline"), false));
+    assert_eq!((told[0].1, told[2].1), (false, true));
+}
+
+#[tokio::test]
+async fn a_token_that_was_made_over_the_api_has_what_its_entries_give() {
+    let lab = lab(|_| ()).await;
+    vm(&lab, "100", &[]).await;
+    let refused = message(&lab, "POST", "/access/roles", &[("roleid", "pveMine")]).await;
+    assert!(refused["roleid"].as_str().unwrap().contains("namespace"), "{refused}");
+    lab.data("POST", "/access/roles", &[("roleid", "Mine"), ("privs", "VM.Audit,VM.PowerMgmt")]).await;
+    lab.data("POST", "/access/users", &[("userid", "a@pve")]).await;
+    let made = lab.data("POST", "/access/users/a@pve/token/tt", &[]).await;
+    for to in [("users", "a@pve"), ("tokens", "a@pve!tt")] {
+        lab.data("PUT", "/access/acl", &[("path", "/vms/100"), ("roles", "Mine"), to]).await;
+    }
+    let unknown = message(&lab, "PUT", "/access/acl", &[("path", "/vms"), ("roles", "No"), ("users", "a@pve")]).await;
+    assert_eq!(unknown, "ACL update failed: role 'No' does not exist\n");
+    let ask = |path: &'static str| {
+        let url = format!("https://{}/api2/json{path}", lab.server.address());
+        let secret = made["value"].as_str().unwrap().to_owned();
+        let request = lab.client.get(url).header("Authorization", format!("PVEAPIToken=a@pve!tt={secret}"));
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    assert_eq!((ask("/nodes/lab1/qemu/100/config").await, ask("/storage/local").await), (200, 403));
+    let listed = lab.data("GET", "/access/users?full=1", &[]).await;
+    let user = listed.as_array().unwrap().iter().find(|user| user["userid"] == "a@pve").unwrap();
+    assert_eq!(user["tokens"][0]["tokenid"], "tt");
+    lab.data("DELETE", "/access/users/a@pve/token/tt", &[]).await;
+    assert_eq!(ask("/version").await, 401);
+    lab.data("DELETE", "/access/users/a@pve", &[]).await;
+    lab.data("DELETE", "/access/roles/Mine", &[]).await;
+    assert!(lab.shared.lock().site.acl.iter().all(|entry| entry.to.is_empty()));
+}
+
+#[tokio::test]
+async fn an_answer_of_the_proxy_has_no_body_and_the_work_goes_on() {
+    let lab = lab(|_| ()).await;
+    vm(&lab, "100", &[]).await;
+    lab.script(
+        "PUT /nodes/{node}/qemu/{vmid}/config",
+        Effect::ActThenFail { code: 596, text: "Connection timed out".into() },
+    );
+    let (status, body) = lab.call("PUT", "/nodes/lab1/qemu/100/config", &[("tags", "x")]).await.unwrap();
+    assert_eq!((status, body), (596, Value::Null));
+    assert_eq!(lab.data("GET", "/nodes/lab1/qemu/100/config", &[]).await["tags"], "x");
+}
+
+#[tokio::test]
+async fn a_tag_needs_a_bridge_that_knows_tags_or_a_port() {
+    let bridge = |name: &str, ports: &str, vlan_aware| crate::lab::site::Bridge {
+        name: name.into(),
+        vlan_aware,
+        ports: ports.into(),
+        active: true,
+    };
+    let lab = lab(|site| site.bridges.extend([bridge("inner", "", false), bridge("outer", "eno2", false)])).await;
+    for (vmid, name, ends) in
+        [("100", "inner", "start failed: QEMU exited with code 1"), ("101", "outer", "OK"), ("102", "vmbr0", "OK")]
+    {
+        let net = format!("virtio,bridge={name},tag=7");
+        lab.data("POST", "/nodes/lab1/qemu", &[("vmid", vmid), ("net0", &net)]).await;
+        let upid = lab.data("POST", &format!("/nodes/lab1/qemu/{vmid}/status/start"), &[]).await;
+        assert_eq!(lab.exit_of(&upid).await, ends, "{name}");
+    }
+    let world = lab.shared.lock();
+    let told = world
+        .pve
+        .tasks
+        .all
+        .iter()
+        .flat_map(|task| &task.log)
+        .any(|line| line == "no physical interface on bridge 'inner'");
+    assert!(told);
+}
