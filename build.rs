@@ -7,8 +7,16 @@
 use std::error::Error;
 
 const DIR: &str = "src/talos/proto";
-const FILES: [&str; 7] =
-    ["common.proto", "machine.proto", "storage.proto", "cluster.proto", "cosi.proto", "resources.proto", "time.proto"];
+const FILES: [&str; 8] = [
+    "common.proto",
+    "inside.proto",
+    "machine.proto",
+    "storage.proto",
+    "cluster.proto",
+    "cosi.proto",
+    "resources.proto",
+    "time.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={DIR}");
@@ -18,6 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_client(true)
         .build_server(true)
         .build_transport(false)
+        // A server implements what it serves; the rest answers UNIMPLEMENTED, as grpc-go's generated servers do.
+        .generate_default_stubs(true)
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -142,6 +142,11 @@ impl Schematic {
         Self { doc: Document { customization: Some(customization), ..Document::default() }, source: None }
     }
 
+    /// Whether it names an owner, which only Enterprise factories take.
+    pub fn has_owner(&self) -> bool {
+        self.doc.owner.as_ref().is_some_and(|owner| !owner.is_empty())
+    }
+
     /// The official extensions, in the order of the schematic.
     pub fn extensions(&self) -> impl Iterator<Item = &str> {
         let customization = self.doc.customization.as_ref();
@@ -168,7 +173,7 @@ impl Schematic {
     /// The text whose hash is the id: exactly the bytes that the factory writes.
     pub fn canonical(&self) -> Result<String, Unsupported> {
         let mut out = Writer::default();
-        if self.doc.owner.as_ref().is_some_and(|owner| !owner.is_empty()) {
+        if self.has_owner() {
             return Err(refuse("owner", "an Enterprise factory stamps its own user there"));
         }
         if let Some(overlay) = &self.doc.overlay {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -40,8 +40,12 @@ struct Driver {
     shared: Shared,
     reach: Reach,
     open: BTreeMap<Key, Open>,
-    certificates: BTreeMap<Shown, Arc<ServerConfig>>,
+    /// With the time of their making.
+    certificates: BTreeMap<Shown, (Arc<ServerConfig>, Instant)>,
 }
+
+/// Talos makes the certificate of its API anew this often, with another key.
+const ROTATION: Duration = Duration::from_secs(12 * 3600);
 
 /// How soon an address is tried again that somebody still holds.
 const HELD: Duration = Duration::from_millis(5);
@@ -68,6 +72,7 @@ pub async fn run(shared: Shared, reach: Reach) {
             // For those who wait for a machine. It wakes this loop once more, which then finds nothing.
             shared.wake();
         }
+        let due = Some(due.map_or(ROTATION, |due| due.min(ROTATION))).filter(|_| !driver.open.is_empty()).or(due);
         let due = if held { Some(due.map_or(HELD, |due| due.min(HELD))) } else { due };
         tokio::select! {
             woken = changes.changed() => {
@@ -100,12 +105,19 @@ impl Driver {
                 server.end();
             }
         }
-        let shown: BTreeSet<Shown> = wishes.iter().map(shown).collect();
-        self.certificates.retain(|known, _| shown.contains(known));
+        let wished: BTreeSet<Shown> = wishes.iter().map(shown).collect();
+        let aged = |known: &Shown, made: &Instant| known.3 != Port::Kubernetes && made.elapsed() >= ROTATION;
+        let old: BTreeSet<Shown> =
+            self.certificates.iter().filter(|(known, (_, made))| aged(known, made)).map(|(known, _)| *known).collect();
+        self.certificates.retain(|known, _| wished.contains(known) && !old.contains(known));
         let mut held = false;
         for wish in wishes {
             match self.open.get(&key(wish)) {
-                Some(Open::Talos(_, revision) | Open::Failed(revision)) if *revision == wish.revision => continue,
+                Some(Open::Talos(_, revision) | Open::Failed(revision))
+                    if *revision == wish.revision && !old.contains(&shown(wish)) =>
+                {
+                    continue;
+                }
                 // Its certificate names everything that the machine may ever be called.
                 Some(Open::Kube(_)) => continue,
                 Some(Open::Talos(..) | Open::Failed(_)) | None => {}
@@ -148,14 +160,17 @@ impl Driver {
 
     fn certificate(&mut self, wish: &Listener) -> Option<Arc<ServerConfig>> {
         if let Some(known) = self.certificates.get(&shown(wish)) {
-            return Some(Arc::clone(known));
+            return Some(Arc::clone(&known.0));
         }
         let recipe = recipe(&self.shared.lock(), self.reach, wish)?;
-        let mut config = recipe.make().ok()?;
+        let (mut config, fingerprint) = recipe.make().ok()?;
+        if let Some(fingerprint) = fingerprint {
+            self.shared.lock().fleet.announce(wish.vmid, &fingerprint);
+        }
         let protocol: &[u8] = if wish.port == Port::Kubernetes { b"http/1.1" } else { b"h2" };
         config.alpn_protocols = vec![protocol.to_vec()];
         let config = Arc::new(config);
-        self.certificates.insert(shown(wish), Arc::clone(&config));
+        self.certificates.insert(shown(wish), (Arc::clone(&config), Instant::now()));
         Some(config)
     }
 }
@@ -171,10 +186,16 @@ enum Recipe {
 }
 
 impl Recipe {
-    fn make(self) -> Result<ServerConfig, BadAuthority> {
+    /// With the fingerprint that the machine tells its console.
+    fn make(self) -> Result<(ServerConfig, Option<String>), BadAuthority> {
         match self {
-            Self::Maintenance(names) => Ok(pki::maintenance(&names)),
-            Self::Mutual { authority, names, clients } => pki::mutual(&authority, &names, clients),
+            Self::Maintenance(names) => {
+                let (config, fingerprint) = pki::maintenance(&names);
+                Ok((config, Some(fingerprint)))
+            }
+            Self::Mutual { authority, names, clients } => {
+                pki::mutual(&authority, &names, clients).map(|config| (config, None))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! soon as its [`ServerHandle`] is dropped, with all its connections.
 
 pub mod line;
+pub mod stream;
 mod wire;
 
 use std::net::SocketAddr;
@@ -234,7 +235,7 @@ where
             let last = ends || count >= limits.requests || (limits.close_on_error && response.status().as_u16() >= 400);
             let says = if last { "close" } else { "Keep-Alive" };
             response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static(says));
-            Ok::<_, Hangup>(response)
+            Ok::<_, Hangup>(stream::sent(response))
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();

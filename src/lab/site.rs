@@ -174,6 +174,8 @@ pub struct Factory {
     /// Talos versions it can build, with the leading `v`.
     pub versions: Vec<String>,
     pub extensions: Vec<String>,
+    /// Whether what it built is kept in a store elsewhere, to which downloads are sent on.
+    pub redirects: bool,
 }
 
 impl Default for Factory {
@@ -205,6 +207,7 @@ impl Default for Factory {
                 "siderolabs/util-linux-tools",
                 "siderolabs/zfs",
             ]),
+            redirects: false,
         }
     }
 }

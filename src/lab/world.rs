@@ -11,8 +11,10 @@ use tokio::time::Instant;
 use super::factory;
 use super::faults::{Effect, Face, Faults};
 use super::fleet::{Fleet, summary::MachineSummary};
+use super::kube;
 use super::pve;
 use super::site::Site;
+use super::talos;
 use super::watched::Watched;
 
 /// Everything that is true on the site. Changed only under [`Shared::lock`], never across an await.
@@ -21,6 +23,10 @@ pub struct World {
     pub pve: pve::State,
     pub fleet: Watched<Fleet>,
     pub factory: factory::State,
+    /// What each cluster's Kubernetes remembers.
+    pub kube: kube::Stores,
+    /// What each machine's resource API has shown.
+    pub memories: talos::Memories,
     pub faults: Faults,
     /// A test that wants to be there just before each call.
     pub rival: Option<Rival>,
@@ -155,6 +161,8 @@ impl Shared {
             pve: pve::State::new(&site),
             fleet: Watched::new(Fleet::new(&site)),
             factory: factory::State::new(&site),
+            kube: kube::Stores::new(),
+            memories: talos::Memories::new(),
             faults: Faults::default(),
             rival: None,
             site,

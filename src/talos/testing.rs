@@ -308,9 +308,6 @@ fn replies<T: Send + 'static>(all: Vec<T>) -> Replies<T> {
 
 #[tonic::async_trait]
 impl State for Served {
-    type ListStream = Replies<cosi::ListResponse>;
-    type WatchStream = Replies<cosi::WatchResponse>;
-
     async fn get(&self, request: Request<cosi::GetRequest>) -> Result<Response<cosi::GetResponse>, Status> {
         let cosi::GetRequest { r#type, id, .. } = request.into_inner();
         self.0.may_read(&r#type)?;
@@ -319,7 +316,7 @@ impl State for Served {
         Ok(Response::new(cosi::GetResponse { resource: Some(resource(&r#type, &id, spec)) }))
     }
 
-    async fn list(&self, request: Request<cosi::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
+    async fn list(&self, request: Request<cosi::ListRequest>) -> Result<Response<Replies<cosi::ListResponse>>, Status> {
         let kind = request.into_inner().r#type;
         self.0.may_read(&kind)?;
         let resources = self.0.resources.lock().unwrap();
@@ -328,7 +325,10 @@ impl State for Served {
         Ok(Response::new(replies(all.collect())))
     }
 
-    async fn watch(&self, request: Request<cosi::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<cosi::WatchRequest>,
+    ) -> Result<Response<Replies<cosi::WatchResponse>>, Status> {
         self.0.watched.lock().unwrap().push(request.into_inner());
         let frames = self.0.watches.lock().unwrap().pop_front().unwrap_or_default();
         let stream = stream::iter(frames).then(|frame| async {
@@ -359,50 +359,9 @@ pub(crate) fn resource(kind: &str, id: &str, proto_spec: Vec<u8>) -> cosi::Resou
 }
 
 /// The service with what the tests need; everything else is unimplemented, as up to Talos 1.12 in maintenance.
-macro_rules! machine_service {
-    (unary { $($unary:ident: $asked:ty => $answer:ty,)* } streams { $($name:ident $stream:ident: $sasked:ty => $item:ty,)* }
-     $($rest:tt)*) => {
-        #[tonic::async_trait]
-        impl MachineService for Served {
-            $(async fn $unary(&self, _: Request<$asked>) -> Result<Response<$answer>, Status> {
-                Err(Status::unimplemented(concat!("method ", stringify!($unary), " not implemented")))
-            })*
-            $(type $name = Replies<$item>;
-            async fn $stream(&self, _: Request<$sasked>) -> Result<Response<Self::$name>, Status> {
-                Err(Status::unimplemented(concat!("method ", stringify!($stream), " not implemented")))
-            })*
-            $($rest)*
-        }
-    };
-}
-
-machine_service! {
-    unary {
-        etcd_status: () => EtcdStatusResponse,
-        etcd_leave_cluster: EtcdLeaveClusterRequest => EtcdLeaveClusterResponse,
-        etcd_forfeit_leadership: EtcdForfeitLeadershipRequest => EtcdForfeitLeadershipResponse,
-        etcd_remove_member_by_id: EtcdRemoveMemberByIdRequest => EtcdRemoveMemberByIdResponse,
-        generate_client_configuration: GenerateClientConfigurationRequest => GenerateClientConfigurationResponse,
-        hostname: () => HostnameResponse,
-        memory: () => MemoryResponse,
-        meta_write: MetaWriteRequest => MetaWriteResponse,
-        meta_delete: MetaDeleteRequest => MetaDeleteResponse,
-        reboot: RebootRequest => RebootResponse,
-        reset: ResetRequest => ResetResponse,
-        rollback: RollbackRequest => RollbackResponse,
-        shutdown: ShutdownRequest => ShutdownResponse,
-        upgrade: UpgradeRequest => UpgradeResponse,
-    }
-    streams {
-        DmesgStream dmesg: DmesgRequest => common::Data,
-        EventsStream events: EventsRequest => Event,
-        LogsStream logs: LogsRequest => common::Data,
-        ReadStream read: ReadRequest => common::Data,
-    }
-
-    type KubeconfigStream = Replies<common::Data>;
-
-    async fn kubeconfig(&self, _: Request<()>) -> Result<Response<Self::KubeconfigStream>, Status> {
+#[tonic::async_trait]
+impl MachineService for Served {
+    async fn kubeconfig(&self, _: Request<()>) -> Result<Response<Replies<common::Data>>, Status> {
         let parts = self.0.kubeconfig.lock().unwrap().clone();
         let parts = parts.into_iter().map(|bytes| common::Data { metadata: None, bytes });
         Ok(Response::new(replies(parts.collect())))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_DISPOSITION, HOST, HeaderValue, LOCATION, SERVER, X_CONTENT_TYPE_OPTIONS};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -31,8 +31,21 @@ pub fn serve(shared: &Shared, listener: TcpListener, leaf: &Leaf) -> ServerHandl
 /// What a request came to: an answer now, or bytes when they are built.
 enum Outcome {
     Now(Response),
-    Built { image: Image, file: String, ready: Duration },
-    Manifest { image: Image, ready: Duration },
+    /// `elsewhere`: where a GET is sent on to, if the factory keeps what it built in a store of its own.
+    Built {
+        image: Image,
+        file: String,
+        ready: Duration,
+        elsewhere: Option<String>,
+    },
+    Manifest {
+        image: Image,
+        ready: Duration,
+    },
+    Script {
+        text: String,
+        ready: Duration,
+    },
 }
 
 async fn answer(shared: &Shared, request: Request, peer: &Peer) -> Result<Response, Hangup> {
@@ -40,6 +53,12 @@ async fn answer(shared: &Shared, request: Request, peer: &Peer) -> Result<Respon
     let path = request.uri().path().to_owned();
     let segments: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let query: Vec<(String, String)> =
+        serde_urlencoded::from_str(request.uri().query().unwrap_or_default()).unwrap_or_default();
+    let renamed =
+        query.iter().find(|(key, value)| key == "filename" && !value.is_empty()).map(|(_, name)| name.clone());
+    let broken = query.iter().any(|(key, value)| key == "broken" && value == "true");
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost").to_owned();
     let (pattern, subject) = name(&parts);
     let spoil = match gate::enter(shared, Face::Factory, &format!("{method} {pattern}"), &subject).await {
         Ok(spoil) => spoil,
@@ -53,21 +72,40 @@ async fn answer(shared: &Shared, request: Request, peer: &Peer) -> Result<Respon
     };
     let outcome = {
         let mut world = shared.lock();
-        route(&mut world, &method, &parts, &body)
+        route(&mut world, &method, &parts, &body, &Asked { host, broken })
     };
-    let response = match outcome {
+    let mut response = match outcome {
         Err(refusal) => plain(refusal.status, &refusal.text),
         Ok(Outcome::Now(response)) => response,
-        Ok(Outcome::Built { image, file, ready }) => {
+        Ok(Outcome::Built { image, file, ready, elsewhere }) => {
             wait(shared, ready).await;
-            asset(&image, &file)
+            match elsewhere.filter(|_| method == Method::GET) {
+                Some(location) => found(&location),
+                None => asset(&image, &file, renamed.as_deref()),
+            }
         }
         Ok(Outcome::Manifest { image, ready }) => {
             wait(shared, ready).await;
             manifest(&image)
         }
+        Ok(Outcome::Script { text, ready }) => {
+            wait(shared, ready).await;
+            server::answer(200, "OK", "text/plain; charset=utf-8", text)
+        }
     };
+    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response.headers_mut().insert(SERVER, HeaderValue::from_static("image-factory/lab"));
     spoil.http(peer, response, plain).await
+}
+
+/// What else a request says.
+struct Asked {
+    /// The factory's name, as the client wrote it.
+    host: String,
+    /// Withdrawn versions, too.
+    broken: bool,
 }
 
 /// The pattern of a path, and what it is about, as faults name them.
@@ -83,8 +121,8 @@ fn name(parts: &[&str]) -> (String, String) {
     }
 }
 
-fn route(world: &mut World, method: &Method, parts: &[&str], body: &[u8]) -> Result<Outcome, Refusal> {
-    let (now, speed) = (world.now(), world.site.clock);
+fn route(world: &mut World, method: &Method, parts: &[&str], body: &[u8], asked: &Asked) -> Result<Outcome, Refusal> {
+    let (now, speed, redirects) = (world.now(), world.site.clock, world.site.factory.redirects);
     let known = &mut world.factory;
     let fetches = method == Method::GET || method == Method::HEAD;
     match parts {
@@ -93,18 +131,31 @@ fn route(world: &mut World, method: &Method, parts: &[&str], body: &[u8]) -> Res
             let text = String::from_utf8_lossy(body);
             let id = known.post(&text)?;
             let answer = json!({"id": id, "schematic": known.schematic(&id)?.text});
-            Ok(Outcome::Now(server::answer(201, "Created", "application/json", answer.to_string())))
+            Ok(Outcome::Now(server::answer(201, "Created", "application/json", format!("{answer}\n"))))
         }
         ["schematics", id] if method == Method::GET => {
             let text = known.schematic(id).map_err(|_| Refusal::new(404, "schematic not found"))?.text.clone();
             Ok(Outcome::Now(server::answer(200, "OK", "application/yaml", text)))
         }
-        ["versions"] if method == Method::GET => Ok(Outcome::Now(json_answer(&json!(known.versions())))),
+        ["versions"] if method == Method::GET => {
+            // No version of the lab's was ever withdrawn.
+            let versions = if asked.broken { &[][..] } else { known.versions() };
+            Ok(Outcome::Now(json_answer(&json!(versions))))
+        }
+        ["version", version, "overlays", "official"] if method == Method::GET => {
+            known.known_version(version)?;
+            Ok(Outcome::Now(json_answer(&json!([]))))
+        }
+        ["secureboot", "signing-cert.pem"] if method == Method::GET => {
+            let pem = known.signing_certificate();
+            Ok(Outcome::Now(server::answer(200, "OK", "application/x-pem-file", pem)))
+        }
+        ["pxe", id, version, stem] if method == Method::GET => {
+            let (_, ready) = known.image(id, version, &format!("cmdline-{stem}"), now, speed)?;
+            Ok(Outcome::Script { text: script(&asked.host, id, &known.known_version(version)?, stem), ready })
+        }
         ["version", version, "extensions", "official"] if method == Method::GET => {
-            let version = format!("v{}", version.trim_start_matches('v'));
-            if !known.versions().contains(&version) {
-                return Err(Refusal::new(404, format!("version {version:?} is not available")));
-            }
+            let version = known.known_version(version)?;
             let list = known.extensions().iter().map(|name| {
                 json!({
                     "name": name, "ref": format!("ghcr.io/{name}:{version}"), "digest": format!("sha256:{}", "0".repeat(64)),
@@ -113,9 +164,11 @@ fn route(world: &mut World, method: &Method, parts: &[&str], body: &[u8]) -> Res
             });
             Ok(Outcome::Now(json_answer(&list.collect())))
         }
-        ["image", id, version, file] if fetches => {
+        ["image" | "store", id, version, file] if fetches => {
             let (contents, ready) = known.image(id, version, file, now, speed)?;
-            Ok(Outcome::Built { image: contents, file: (*file).to_owned(), ready })
+            let elsewhere = (redirects && parts[0] == "image")
+                .then(|| format!("https://{}/store/{id}/{version}/{file}", asked.host));
+            Ok(Outcome::Built { image: contents, file: (*file).to_owned(), ready, elsewhere })
         }
         ["v2", name, id, "manifests", version] if fetches => {
             let (contents, ready) = known.installer_manifest(name, id, version, now, speed)?;
@@ -137,15 +190,42 @@ async fn pause(span: Duration) {
     tokio::time::sleep(span).await;
 }
 
-fn asset(image: &Image, file: &str) -> Response {
+/// Sent on to where the bytes are.
+fn found(location: &str) -> Response {
+    let body = format!("<a href=\"{location}\">Found</a>.\n\n");
+    let mut response = server::answer(302, "Found", "text/html; charset=utf-8", body);
+    if let Ok(value) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(LOCATION, value);
+    }
+    response
+}
+
+/// What a network card's firmware runs.
+fn script(host: &str, id: &str, version: &str, stem: &str) -> String {
+    let base = format!("https://{host}/image/{id}/{version}");
+    let (plain, secureboot) = stem.strip_suffix("-secureboot").map_or((stem, false), |plain| (plain, true));
+    let (platform, arch) = plain.rsplit_once('-').unwrap_or((plain, "amd64"));
+    let arguments = format!("talos.platform={platform}");
+    if secureboot {
+        return format!("#!ipxe\n\nimgfree\nkernel {base}/{stem}-uki.efi {arguments}\nboot\n");
+    }
+    format!("#!ipxe\n\nimgfree\nkernel {base}/kernel-{arch} {arguments}\ninitrd {base}/initramfs-{arch}.xz\nboot\n")
+}
+
+fn asset(image: &Image, file: &str, renamed: Option<&str>) -> Response {
     let kind = match file.rsplit('.').next() {
         Some("iso") => "application/x-iso9660-image",
         Some("xz") => "application/x-xz",
+        Some("gz") => "application/gzip",
+        Some("zst") => "application/zstd",
+        Some("tar") => "application/x-tar",
         Some("qcow2") => "application/x-qemu-disk",
+        Some("efi") => "application/efi",
         _ => "application/octet-stream",
     };
     let mut response = server::answer(200, "OK", kind, image.to_bytes());
-    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{file}\"")) {
+    let name = renamed.unwrap_or(file);
+    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
         response.headers_mut().insert(CONTENT_DISPOSITION, value);
     }
     response
@@ -160,17 +240,25 @@ fn manifest(image: &Image) -> Response {
             "platform": {"architecture": image.arch, "os": "linux"},
         }],
     });
-    let mut response = json_answer(&body);
-    let kind = HeaderValue::from_static("application/vnd.oci.image.index.v1+json");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    let text = body.to_string();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let mut response = server::answer(200, "OK", "application/vnd.oci.image.index.v1+json", text);
+    if let Ok(digest) = HeaderValue::from_str(&format!("sha256:{}", hex::encode(digest))) {
+        response.headers_mut().insert("docker-content-digest", digest);
+    }
     response
 }
 
+/// Go's encoder ends with a newline, and nobody says that it is JSON.
 fn json_answer(value: &serde_json::Value) -> Response {
-    server::answer(200, "OK", "application/json", value.to_string())
+    server::answer(200, "OK", "text/plain; charset=utf-8", format!("{value}\n"))
 }
 
 fn plain(status: u16, text: &str) -> Response {
     let reason = http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("");
-    server::answer(status, reason, "text/plain; charset=utf-8", format!("{text}\n"))
+    let mut response = server::answer(status, reason, "text/plain; charset=utf-8", format!("{text}\n"));
+    if status >= 400 {
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    response
 }

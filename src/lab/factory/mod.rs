@@ -16,6 +16,7 @@ use aws_lc_rs::digest;
 use super::clock::{Clock, physics};
 use super::image::Image;
 use super::site::Site;
+use super::tls::SiteCa;
 
 pub use face::serve;
 
@@ -28,6 +29,8 @@ pub struct State {
     schematics: BTreeMap<String, Schematic>,
     /// When each asset was, or will be, ready.
     built: BTreeMap<String, Duration>,
+    /// Signs the kernel images of SecureBoot assets.
+    signing: SiteCa,
 }
 
 /// What a posted schematic says.
@@ -60,6 +63,7 @@ impl State {
             extensions: site.factory.extensions.clone(),
             schematics: BTreeMap::new(),
             built: BTreeMap::new(),
+            signing: SiteCa::new("pvetalos lab SecureBoot signing"),
         };
         // The vanilla schematic is known to every factory that anybody has used before.
         state.post("customization: {}\n").expect("the vanilla schematic is valid");
@@ -68,8 +72,14 @@ impl State {
 
     /// Stores a schematic and answers its id, the SHA-256 of its canonical text.
     pub fn post(&mut self, yaml: &str) -> Result<String, Refusal> {
+        if yaml.trim().is_empty() {
+            return Err(Refusal::new(400, "EOF"));
+        }
         let parsed =
             crate::factory::Schematic::parse(yaml).map_err(|error| Refusal::new(400, format!("yaml: {error}")))?;
+        if parsed.has_owner() {
+            return Err(Refusal::new(400, "owner field is only supported in Enterprise edition"));
+        }
         // A text outside the client's own emitter is stored as it came: nobody can have computed its id.
         let text = parsed.canonical().unwrap_or_else(|_| yaml.to_owned());
         let id = hex::encode(digest::digest(&digest::SHA256, text.as_bytes()));
@@ -88,6 +98,11 @@ impl State {
 
     pub fn versions(&self) -> &[String] {
         &self.versions
+    }
+
+    /// PEM.
+    pub fn signing_certificate(&self) -> String {
+        self.signing.pem()
     }
 
     pub fn extensions(&self) -> &[String] {
@@ -113,11 +128,19 @@ impl State {
         now: Duration,
         clock: Clock,
     ) -> Result<(Image, Duration), Refusal> {
-        if [".sha256", ".sha512", ".sigstore.json"].iter().any(|suffix| file.ends_with(suffix)) {
-            return Err(Refusal::new(402, "enterprise feature is not enabled"));
+        if file.ends_with(".sigstore.json") {
+            let text = "enterprise signing is not enabled: signature endpoint is not available";
+            return Err(Refusal::new(402, text));
         }
-        let (platform, secureboot) = boot_asset(file)?;
-        let image = self.contents(schematic, version, platform, secureboot)?;
+        if [".sha256", ".sha512"].iter().any(|suffix| file.ends_with(suffix)) {
+            return Err(Refusal::new(402, "enterprise not enabled: checksum endpoint is not available"));
+        }
+        self.schematic(schematic)?;
+        parse_version(version)?;
+        let Asset { platform, arch, secureboot } = Asset::parse(file).ok_or_else(|| {
+            Refusal::new(400, format!("error parsing profile from path: invalid profile path: {file:?}"))
+        })?;
+        let image = Image { arch: arch.to_owned(), ..self.contents(schematic, version, platform, secureboot)? };
         let ready = self.build(format!("image/{schematic}/{}/{file}", image.version), now, clock);
         Ok((image, ready))
     }
@@ -163,12 +186,11 @@ impl State {
     fn contents(&self, schematic: &str, version: &str, platform: &str, secureboot: bool) -> Result<Image, Refusal> {
         let id = schematic;
         let schematic = self.schematic(id)?;
-        let version = format!("v{}", version.trim_start_matches('v'));
-        if !self.versions.contains(&version) {
-            return Err(Refusal::new(404, format!("version {version:?} is not available")));
-        }
+        let version = self.known_version(version)?;
         if let Some(name) = schematic.extensions.iter().find(|name| !self.extensions.contains(name)) {
-            let text = format!("official extension {name:?} is not available for Talos version {version}");
+            let text = format!(
+                "error enhancing profile from schematic: official extension {name:?} is not available for Talos version {version}"
+            );
             return Err(Refusal::new(400, text));
         }
         Ok(Image {
@@ -182,23 +204,88 @@ impl State {
         })
     }
 
+    /// A version as tags have it, if the factory can build it.
+    pub fn known_version(&self, version: &str) -> Result<String, Refusal> {
+        let version = parse_version(version)?;
+        if self.versions.contains(&version) {
+            return Ok(version);
+        }
+        Err(Refusal::new(404, format!("version {} is not available", version.trim_start_matches('v'))))
+    }
+
     fn build(&mut self, asset: String, now: Duration, clock: Clock) -> Duration {
         *self.built.entry(asset).or_insert(now + clock.span(physics::FACTORY_BUILD))
     }
 }
 
-/// Platform and flavour of `<platform>-<arch>[-secureboot].<iso|raw…|qcow2>`.
-fn boot_asset(file: &str) -> Result<(&str, bool), Refusal> {
-    let bad = || Refusal::new(400, format!("invalid file name: {file}"));
-    let (stem, suffix) = file.split_once('.').ok_or_else(bad)?;
-    let known = ["iso", "raw", "raw.xz", "raw.zst", "raw.gz", "qcow2", "qcow2.xz", "qcow2.zst"];
-    if !known.contains(&suffix) {
-        return Err(bad());
+/// A version with or without its `v`. What is no version is the factory's own failure: it says no more.
+fn parse_version(text: &str) -> Result<String, Refusal> {
+    let bare = text.strip_prefix('v').unwrap_or(text);
+    let core = bare.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<&str> = core.split('.').collect();
+    let number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if numbers.len() == 3 && numbers.iter().all(number) {
+        Ok(format!("v{bare}"))
+    } else {
+        Err(Refusal::new(500, "internal server error"))
     }
-    let (stem, secureboot) = match stem.strip_suffix("-secureboot") {
-        Some(stem) => (stem, true),
-        None => (stem, false),
-    };
-    let platform = stem.strip_suffix("-amd64").filter(|platform| !platform.is_empty()).ok_or_else(bad)?;
-    Ok((platform, secureboot))
+}
+
+/// What a file's name says.
+struct Asset<'a> {
+    /// Empty for what all platforms share.
+    platform: &'a str,
+    arch: &'static str,
+    secureboot: bool,
+}
+
+impl<'a> Asset<'a> {
+    /// image-factory 1.5: internal/profile: every combination of platform, flavour and form is a file.
+    fn parse(file: &'a str) -> Option<Self> {
+        if let Some(rest) = file.strip_prefix("kernel-") {
+            return Some(Self { platform: "", arch: arch(rest)?, secureboot: false });
+        }
+        if let Some(rest) = file.strip_prefix("initramfs-") {
+            return Some(Self { platform: "", arch: arch(rest.strip_suffix(".xz")?)?, secureboot: false });
+        }
+        if let Some(rest) = file.strip_prefix("cmdline-") {
+            return Self::stem(rest);
+        }
+        if let Some(rest) = file.strip_suffix("-uki.efi") {
+            return Self::stem(rest);
+        }
+        if let Some(rest) = file.strip_suffix(".tar").filter(|rest| rest.contains("installer-")) {
+            let (platform, rest) = rest.split_once("installer-")?;
+            let (rest, secureboot) = flavour(rest);
+            let platform = platform.strip_suffix('-').unwrap_or("metal");
+            return Some(Self { platform, arch: arch(rest)?, secureboot });
+        }
+        let (stem, form) = file.split_once('.')?;
+        let (form, packed) = form.split_once('.').unwrap_or((form, ""));
+        let known = match form {
+            "iso" => packed.is_empty(),
+            "raw" | "qcow2" | "vhd" | "ova" => matches!(packed, "" | "tar.gz" | "gz" | "xz" | "zst"),
+            _ => false,
+        };
+        if known { Self::stem(stem) } else { None }
+    }
+
+    /// `<platform>-<arch>[-secureboot]`.
+    fn stem(stem: &'a str) -> Option<Self> {
+        let (stem, secureboot) = flavour(stem);
+        let (platform, text) = stem.rsplit_once('-')?;
+        (!platform.is_empty()).then_some(Self { platform, arch: arch(text)?, secureboot })
+    }
+}
+
+fn flavour(stem: &str) -> (&str, bool) {
+    stem.strip_suffix("-secureboot").map_or((stem, false), |stem| (stem, true))
+}
+
+fn arch(text: &str) -> Option<&'static str> {
+    match text {
+        "amd64" | "x86_64" | "i386" => Some("amd64"),
+        "arm64" => Some("arm64"),
+        _ => None,
+    }
 }

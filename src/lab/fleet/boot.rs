@@ -1,5 +1,9 @@
 //! From power to the first API.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::applied::Applied;
 use super::firmware::{self, Handover};
 use super::machine::{Machine, Path, Stage, System, Timer};
 use super::seed::Seed;
@@ -52,6 +56,8 @@ impl Fleet {
             return machine.die(firmware::OLD_CPU);
         }
         self.boots += 1;
+        let meta =
+            disk.as_ref().and_then(|volid| self.disks.get(volid)).map(|disk| disk.meta.clone()).unwrap_or_default();
         machine.log(&format!("[talos] booting {} ({})", image.version, image.platform));
         machine.system = Some(System {
             minor: minor::of(&image.version),
@@ -61,9 +67,18 @@ impl Fleet {
             uki,
             boot: self.boots,
             boot_id: Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{vmid}/{}", self.boots).as_bytes()),
+            began: self.now,
             revision: 0,
             seed: None,
             config: None,
+            trial: None,
+            meta,
+            history: VecDeque::new(),
+            told: 0,
+            printed: 0,
+            services: BTreeMap::new(),
+            dmesg: Vec::new(),
+            usage_printed: false,
             hostname: String::new(),
             addresses: Vec::new(),
             vips: Vec::new(),
@@ -92,14 +107,30 @@ impl Fleet {
             return machine.die(HALTED);
         }
         if system.image.platform == "nocloud" {
-            system.seed = hardware.drives.iter().find_map(|drive| match &drive.medium {
-                Medium::Cdrom { head, .. } => Seed::parse(head),
+            let drives = hardware.drives.iter().filter_map(|drive| match &drive.medium {
+                Medium::Cdrom { head, .. } => Some(head.as_slice()),
                 Medium::Disk { .. } | Medium::Empty => None,
             });
+            match Seed::read(drives, hardware.serial.as_deref(), system.minor) {
+                Ok(seed) => system.seed = seed,
+                Err(why) => return machine.die(&format!("[talos] error acquiring the configuration: {why}")),
+            }
         }
         system.config = system.disk.as_ref().and_then(|volid| self.disks.get(volid)?.config.clone());
+        let seeded = system.seed.as_ref().and_then(|seed| seed.config.as_ref()).filter(|_| system.config.is_none());
+        if let Some(text) = seeded {
+            match Applied::parse(text) {
+                Ok(config) => system.config = Some(Arc::new(config)),
+                Err(why) => return machine.die(&format!("[talos] error acquiring the configuration: {why}")),
+            }
+            if let Some(config) = system.config.clone().filter(|config| config.complete) {
+                let host = self.host.clone();
+                self.leave_maintenance(vmid, &config, &host);
+                return self.configure(vmid);
+            }
+        }
         let configured = system.config.as_ref().is_some_and(|config| config.complete);
-        machine.enter(if configured { Stage::Booting } else { Stage::Maintenance });
+        machine.proceed(self.now, if configured { Stage::Booting } else { Stage::Maintenance });
         self.configure(vmid);
     }
 
@@ -119,9 +150,14 @@ impl Fleet {
         let stable = hardware.uuid.unwrap_or_default().simple().to_string();
         system.hostname = config.or(seed).unwrap_or_else(|| format!("talos-{}-{}", &stable[..3], &stable[3..6]));
         system.revision += 1;
-        let text = system.addresses.iter().map(|address| address.ip.to_string()).collect::<Vec<_>>().join(", ");
-        let line = if text.is_empty() { "no address".to_owned() } else { text };
-        let word = machine.stage.word();
-        machine.log(&format!("[talos] {word}: this machine is reachable at: {line}"));
+        let reachable: Vec<String> = system.addresses.iter().map(|address| address.ip.to_string()).collect();
+        if machine.stage == Stage::Maintenance && machine.said != reachable {
+            // Talos prints nothing of the kind later.
+            machine.inform("this machine is reachable at:", &[]);
+            for ip in &reachable {
+                machine.inform(&format!("\t{ip}"), &[]);
+            }
+            machine.said = reachable;
+        }
     }
 }

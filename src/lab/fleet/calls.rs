@@ -1,11 +1,12 @@
 //! What the Talos API may do to a machine. Who may call is decided by the face.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Fleet;
 use super::applied::Applied;
 use super::cluster::EtcdId;
-use super::machine::{Machine, Path, Stage};
+use super::machine::{Machine, Path, Stage, Trial};
 use crate::inventory::Role;
 
 /// Why a bootstrap does not happen.
@@ -28,6 +29,8 @@ pub struct Wipe {
     pub state: bool,
     /// EPHEMERAL: etcd's data.
     pub ephemeral: bool,
+    /// META: what was kept for the next boot.
+    pub meta: bool,
 }
 
 impl Fleet {
@@ -36,6 +39,7 @@ impl Fleet {
         let Some(machine) = self.machines.get_mut(&vmid) else { return };
         let Machine { stage, system: Some(system), .. } = &mut *machine else { return };
         system.config = Some(Arc::clone(config));
+        system.trial = None;
         // From 1.14 on a machine may run on from the CD, and be told later where to install itself.
         let waits = *stage == Stage::Booting && system.disk.is_none() && config.install.is_some();
         if *stage == Stage::Maintenance || waits {
@@ -47,6 +51,37 @@ impl Fleet {
         }
         // The network follows the configuration at once, long before an installation ends.
         self.configure(vmid);
+    }
+
+    /// Keeps a configuration for the next boot. Without a disk it lies in memory, and is gone by then.
+    pub fn stage_config(&mut self, vmid: u32, config: &Arc<Applied>) {
+        let disk = self.machines.get(&vmid).and_then(|machine| machine.system.as_ref()?.disk.clone());
+        if let Some(volid) = disk {
+            self.disks.write(&volid).config = Some(Arc::clone(config));
+        }
+    }
+
+    /// Lets a machine run with a configuration for a while. Nothing is kept, and nothing is installed.
+    pub fn try_config(&mut self, vmid: u32, config: &Arc<Applied>, span: Duration) {
+        let until = self.now + span;
+        let Some(system) = self.machines.get_mut(&vmid).and_then(|machine| machine.system.as_mut()) else { return };
+        // A second trial goes back to where the first began.
+        let before = system.trial.take().map_or_else(|| system.config.clone(), |trial| trial.before);
+        system.trial = Some(Trial { until, before });
+        system.config = Some(Arc::clone(config));
+        self.configure(vmid);
+    }
+
+    /// Ends a trial whose time has come. Answers whether it did.
+    pub(super) fn end_trial(&mut self, vmid: u32) -> bool {
+        let now = self.now;
+        let Some(system) = self.machines.get_mut(&vmid).and_then(|machine| machine.system.as_mut()) else {
+            return false;
+        };
+        let Some(trial) = system.trial.take_if(|trial| now >= trial.until) else { return false };
+        system.config = trial.before;
+        self.configure(vmid);
+        true
     }
 
     /// Starts etcd on a new cluster of one.
@@ -81,7 +116,7 @@ impl Fleet {
             Some(volid) if !system.secure_boot && !power_cycle => Path::Kexec(volid.clone()),
             _ => Path::Firmware,
         };
-        machine.enter(Stage::Rebooting(path));
+        machine.proceed(self.now, Stage::Rebooting(path));
     }
 
     /// Wipes, then reboots through the firmware or powers off.
@@ -98,8 +133,11 @@ impl Fleet {
             if wipe.ephemeral {
                 disk.etcd = None;
             }
+            if wipe.meta {
+                disk.meta.clear();
+            }
         }
-        machine.enter(if reboot { Stage::Rebooting(Path::Firmware) } else { Stage::Stopping });
+        machine.proceed(self.now, if reboot { Stage::Rebooting(Path::Firmware) } else { Stage::Stopping });
     }
 
     /// Takes a member out of its cluster, by its id. `false` if there is none.
@@ -119,15 +157,23 @@ impl Fleet {
         true
     }
 
-    /// Overwrites a disk that is not the system's. `false` if there is no such device, or it is in use.
-    pub fn wipe_device(&mut self, vmid: u32, name: &str) -> bool {
-        let Some(machine) = self.machines.get(&vmid) else { return false };
-        let device = super::devices(&machine.hardware).into_iter().find(|device| device.name == name);
-        let Some(volid) = device.map(|device| device.volid.to_owned()) else { return false };
-        if machine.system.as_ref().is_some_and(|system| system.disk.as_ref() == Some(&volid)) {
+    /// Overwrites a disk. Who may be wiped is decided by the face.
+    pub fn wipe_volume(&mut self, volid: &str) {
+        self.disks.erase(volid);
+    }
+
+    /// Sets or removes a key of META: on the disk, or in memory where there is none yet. Answers whether it was there.
+    pub fn set_meta(&mut self, vmid: u32, key: u8, value: Option<Vec<u8>>) -> bool {
+        let Some(system) = self.machines.get_mut(&vmid).and_then(|machine| machine.system.as_mut()) else {
             return false;
+        };
+        let there = match value {
+            Some(value) => system.meta.insert(key, value),
+            None => system.meta.remove(&key),
+        };
+        if let Some(volid) = &system.disk {
+            self.disks.write(volid).meta.clone_from(&system.meta);
         }
-        self.disks.erase(&volid);
-        true
+        there.is_some()
     }
 }

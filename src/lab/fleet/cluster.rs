@@ -12,7 +12,7 @@ use aws_lc_rs::digest;
 
 use super::Fleet;
 use super::applied::{Applied, Identity};
-use super::machine::System;
+use super::machine::{Stage, System};
 use crate::inventory::Role;
 use crate::lab::hardware::Hardware;
 
@@ -146,6 +146,14 @@ impl Fleet {
             .get(&node.vmid)
             .and_then(|machine| machine.system.as_ref())
             .is_some_and(|system| system.node_ready && system.hostname == name)
+    }
+
+    /// Whether the kubelet of a Kubernetes node reports, which it does without being Ready.
+    pub fn is_node_alive(&self, name: &str, node: &Node) -> bool {
+        self.machines.get(&node.vmid).is_some_and(|machine| {
+            matches!(machine.stage, Stage::Booting | Stage::Running)
+                && machine.system.as_ref().is_some_and(|system| system.joined.is_some() && system.hostname == name)
+        })
     }
 
     /// Control planes of this etcd whose Kubernetes API answers.

@@ -15,6 +15,8 @@ pub struct Disk {
     pub image: Option<Image>,
     /// The configuration in the STATE partition.
     pub config: Option<Arc<Applied>>,
+    /// The keys of the META partition.
+    pub meta: BTreeMap<u8, Vec<u8>>,
     /// Whose etcd data lies in EPHEMERAL, and under which member id.
     pub etcd: Option<(EtcdId, u64)>,
 }

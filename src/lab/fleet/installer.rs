@@ -84,7 +84,7 @@ impl Fleet {
             Stage::Rebooting(Path::Kexec(job.volid))
         };
         machine.log(&format!("[talos] install successful: {}", job.image));
-        machine.enter(next);
+        machine.proceed(now, next);
         true
     }
 
@@ -96,15 +96,15 @@ impl Fleet {
         if let Some(volid) = &system.disk {
             // Already installed: the configuration goes to STATE, and nothing is written or rebooted.
             self.disks.write(volid).config = Some(Arc::clone(config));
-            return machine.enter(Stage::Booting);
+            return machine.proceed(self.now, Stage::Booting);
         }
         match &config.install {
             Some(install) => match plan(hardware, system, install, host) {
-                Ok(job) => machine.enter(Stage::Installing(job)),
+                Ok(job) => machine.proceed(self.now, Stage::Installing(job)),
                 Err(why) => drop(fail(machine, &why)),
             },
             // Talos 1.14 runs on without a system disk and waits for somebody to install; before, the sequence failed.
-            None if system.minor.unattended_install => machine.enter(Stage::Booting),
+            None if system.minor.unattended_install => machine.proceed(self.now, Stage::Booting),
             None => drop(fail(machine, "either install disk or diskSelector should be defined")),
         }
     }

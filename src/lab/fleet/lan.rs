@@ -97,6 +97,11 @@ fn lease(network: &Network, mac: &str, boot: u64, taken: &BTreeSet<Ipv4Addr>) ->
 }
 
 impl Fleet {
+    /// The router of the site's network: its first address.
+    pub fn gateway(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.network.cidr.network()) + 1)
+    }
+
     /// Addresses that machines other than `vmid` have.
     pub(super) fn taken(&self, vmid: u32) -> BTreeSet<Ipv4Addr> {
         self.owners().into_iter().filter(|(_, owner)| *owner != vmid).map(|(ip, _)| ip).collect()

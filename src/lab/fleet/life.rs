@@ -33,7 +33,12 @@ impl Fleet {
             let mut moved = false;
             let view = self.view();
             for vmid in self.machines.keys().copied().collect::<Vec<_>>() {
-                moved |= self.step(vmid, &view, factory);
+                if self.step(vmid, &view, factory) {
+                    moved = true;
+                    if let Some(machine) = self.machines.get_mut(&vmid) {
+                        machine.note_services(now);
+                    }
+                }
             }
             moved |= self.elect();
             if !moved {
@@ -51,11 +56,15 @@ impl Fleet {
                 .flat_map(|system| [system.handover_timer, system.etcd_timer, system.kube_timer, system.node_timer]);
             system.chain([machine.timer])
         });
-        timers.filter_map(|timer| timer.due(self.now)).min()
+        let trials = self.machines.values().filter_map(|machine| Some(machine.system.as_ref()?.trial.as_ref()?.until));
+        timers.filter_map(|timer| timer.due(self.now)).chain(trials).min()
     }
 
     fn step(&mut self, vmid: u32, view: &View, factory: &mut factory::State) -> bool {
         let (now, clock) = (self.now, self.clock);
+        if self.end_trial(vmid) {
+            return true;
+        }
         let Some(machine) = self.machines.get_mut(&vmid) else { return false };
         let Machine { stage, timer, system, .. } = &mut *machine;
         if let Some(system) = system
@@ -136,6 +145,7 @@ impl Fleet {
         let done = installed.is_some() && if config.worker { system.certified } else { system.kube_up };
         if done && *stage == Stage::Booting {
             *stage = Stage::Running;
+            system.tell_running(now);
         }
         if let Some(etcd) = system.joined.filter(|_| reaches) {
             self.etcds.entry(etcd).or_default().register(vmid, hardware, system, &config);

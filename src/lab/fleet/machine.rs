@@ -1,5 +1,6 @@
 //! One VM that has power, and the operating system that it runs.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,11 @@ use uuid::Uuid;
 
 use super::applied::Applied;
 use super::cluster::EtcdId;
+use super::history::Entry;
 use super::lan::Address;
 use super::minor::Minor;
 use super::seed::Seed;
+use super::services::Service;
 use crate::inventory::Role;
 use crate::lab::hardware::Hardware;
 use crate::lab::image::Image;
@@ -24,6 +27,8 @@ pub struct Machine {
     pub system: Option<System>,
     /// What the serial console showed, oldest line first.
     pub console: Vec<String>,
+    /// The addresses that the console last named.
+    pub(super) said: Vec<String>,
     /// How many lines it showed in all.
     pub printed: u64,
     /// Keys that were enrolled without a variable store: gone when power goes.
@@ -82,10 +87,27 @@ pub struct System {
     /// Of this boot, unlike any other.
     pub boot: u64,
     pub boot_id: Uuid,
+    /// When it booted, on the fleet's clock.
+    pub began: Duration,
     /// Grows whenever configuration or addresses change: listeners and certificates are then made anew.
     pub revision: u64,
     pub seed: Option<Seed>,
     pub config: Option<Arc<Applied>>,
+    /// `config` is only tried.
+    pub(super) trial: Option<Trial>,
+    /// The keys of META.
+    pub meta: BTreeMap<u8, Vec<u8>>,
+    /// What happened in this boot, oldest first, and how much that was.
+    pub history: VecDeque<Entry>,
+    pub(super) told: u64,
+    /// How much of it the console has shown.
+    pub(super) printed: u64,
+    /// Every state that each service was in, with the time.
+    pub services: BTreeMap<String, Vec<(Duration, Service)>>,
+    /// What the kernel log of this boot holds.
+    pub dmesg: Vec<String>,
+    /// How to upload a configuration was printed: once in a boot.
+    pub(super) usage_printed: bool,
     pub hostname: String,
     pub addresses: Vec<Address>,
     /// Shared addresses that it holds.
@@ -108,6 +130,28 @@ pub struct System {
     pub(super) node_timer: Timer,
 }
 
+/// A configuration that will be taken back.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub(super) until: Duration,
+    pub(super) before: Option<Arc<Applied>>,
+}
+
+impl System {
+    /// The kernel's command line. An ISO's carries one argument more (Talos: pkg/imager).
+    pub fn cmdline(&self) -> String {
+        let platform = format!("talos.platform={}", self.image.platform);
+        let console: &[&str] =
+            if self.image.platform == "nocloud" { &["console=tty1", "console=ttyS0", "net.ifnames=0"] } else { &[] };
+        let halt = if self.disk.is_none() { Some("talos.halt_if_installed=1") } else { None };
+        let fixed = [platform.as_str()].into_iter().chain(console.iter().copied());
+        let own = self.image.kernel_args.iter().map(String::as_str);
+        let all: Vec<&str> =
+            fixed.chain(["init_on_alloc=1", "slab_nomerge=", "pti=on"]).chain(halt).chain(own).collect();
+        all.join(" ")
+    }
+}
+
 impl Machine {
     pub(super) fn new(hardware: Hardware) -> Self {
         Self {
@@ -115,6 +159,7 @@ impl Machine {
             stage: Stage::Starting,
             system: None,
             console: Vec::new(),
+            said: Vec::new(),
             printed: 0,
             volatile_keys: false,
             timer: Timer::default(),
@@ -139,6 +184,34 @@ impl Machine {
         }
         self.console.push(line.to_owned());
         self.printed += 1;
+        if let Some(system) = &mut self.system {
+            system.dmesg.push(line.to_owned());
+        }
+    }
+
+    /// A line of the maintenance service's, with the fields that Talos's logger appends.
+    pub(super) fn inform(&mut self, line: &str, fields: &[(&str, &str)]) {
+        let unified = self.system.as_ref().is_some_and(|system| system.minor.unified_maintenance);
+        let name = if unified { "MaintenanceServiceInformController" } else { "MaintenanceServiceController" };
+        let controller = format!("runtime.{name}");
+        let all = [("component", "controller-runtime"), ("controller", controller.as_str())];
+        let text: Vec<String> = all.iter().chain(fields).map(|(key, value)| format!("{key:?}: {value:?}")).collect();
+        self.log(&format!("[talos] {line} {{{}}}", text.join(", ")));
+    }
+
+    /// A certificate for maintenance mode was made: tells its fingerprint, and once in a boot what to do with it.
+    pub(super) fn announce(&mut self, fingerprint: &str) {
+        self.inform("server certificate issued", &[("fingerprint", fingerprint)]);
+        let Some(system) = &mut self.system else { return };
+        let Some(ip) = system.addresses.first().map(|address| address.ip) else { return };
+        if std::mem::replace(&mut system.usage_printed, true) {
+            return;
+        }
+        let command = format!("\ttalosctl apply-config --insecure --nodes {ip}");
+        self.inform("upload configuration using talosctl:", &[]);
+        self.inform(&format!("{command} --file <config.yaml>"), &[]);
+        self.inform("optionally with node fingerprint check:", &[]);
+        self.inform(&format!("{command} --cert-fingerprint '{fingerprint}' --file <config.yaml>"), &[]);
     }
 
     /// The role that its configuration gives it.

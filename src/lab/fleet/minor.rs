@@ -11,10 +11,19 @@ pub struct Minor {
     pub minor: u32,
     /// Maintenance mode is the ordinary API with fewer rights (Talos 1.13), not a server of its own.
     pub unified_maintenance: bool,
+    /// `LifecycleService`, `ImageService` and `DebugService` (1.13).
+    pub lifecycle_service: bool,
+    /// `LVMService`, `MDService`, and the teardown methods of the resource API (1.14).
+    pub volume_removal: bool,
     /// `StorageService/BlockDeviceWipe` is open in maintenance mode (1.11).
     pub wipe_in_maintenance: bool,
     /// The resource `Versions.runtime.talos.dev` (1.10).
     pub versions: bool,
+    /// Of nocloud's user-data the first line has to be `#cloud-config`, and no more than begin with it; `#include` is
+    /// known (1.11).
+    pub exact_cloud_config: bool,
+    /// The resource `KernelCmdlines.runtime.talos.dev` (1.11).
+    pub cmdline: bool,
     /// The resource `BootIDs.runtime.talos.dev` (1.14).
     pub boot_ids: bool,
     /// `UnattendedInstallConfig` (1.14).
@@ -34,8 +43,12 @@ pub struct Minor {
 const BASE: Minor = Minor {
     minor: 9,
     unified_maintenance: false,
+    lifecycle_service: false,
+    volume_removal: false,
     wipe_in_maintenance: false,
     versions: false,
+    exact_cloud_config: false,
+    cmdline: false,
     boot_ids: false,
     unattended_install: false,
     refuses_reboot_mode: false,
@@ -48,12 +61,31 @@ const BASE: Minor = Minor {
 static TABLE: [Minor; 6] = [
     BASE,
     Minor { minor: 10, versions: true, ..BASE },
-    Minor { minor: 11, versions: true, wipe_in_maintenance: true, kubernetes: Some((29, 34)), ..BASE },
-    Minor { minor: 12, versions: true, wipe_in_maintenance: true, kubernetes: Some((30, 35)), ..BASE },
+    Minor {
+        minor: 11,
+        versions: true,
+        exact_cloud_config: true,
+        cmdline: true,
+        wipe_in_maintenance: true,
+        kubernetes: Some((29, 34)),
+        ..BASE
+    },
+    Minor {
+        minor: 12,
+        versions: true,
+        exact_cloud_config: true,
+        cmdline: true,
+        wipe_in_maintenance: true,
+        kubernetes: Some((30, 35)),
+        ..BASE
+    },
     Minor {
         minor: 13,
         unified_maintenance: true,
+        lifecycle_service: true,
         versions: true,
+        exact_cloud_config: true,
+        cmdline: true,
         wipe_in_maintenance: true,
         node_ready_gates: true,
         kubernetes: Some((31, 36)),
@@ -62,7 +94,11 @@ static TABLE: [Minor; 6] = [
     Minor {
         minor: 14,
         unified_maintenance: true,
+        lifecycle_service: true,
+        volume_removal: true,
         versions: true,
+        exact_cloud_config: true,
+        cmdline: true,
         wipe_in_maintenance: true,
         node_ready_gates: true,
         boot_ids: true,

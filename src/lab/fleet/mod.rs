@@ -7,7 +7,7 @@
 //! edges, so that any order of power cuts, applies and bootstraps comes out right.
 //!
 //! - `boot`: firmware, kernel, from power to the first API
-//! - `life`: one step of one machine
+//! - `life`: one step of one machine; `history`: what it tells of that
 //! - `cluster`: etcd, Kubernetes, and who holds a shared address
 //! - `calls`: what the Talos API may ask for
 //! - `impostor`: what others on the network do to them
@@ -20,6 +20,7 @@ mod calls;
 mod cluster;
 mod disks;
 mod firmware;
+mod history;
 mod impostor;
 mod installer;
 mod lan;
@@ -28,6 +29,7 @@ mod listeners;
 pub mod machine;
 pub mod minor;
 mod seed;
+mod services;
 pub mod summary;
 #[cfg(test)]
 mod tests;
@@ -40,16 +42,21 @@ use serde_json::Value;
 pub use calls::{BootstrapRefusal, Wipe};
 pub use cluster::{Etcd, EtcdId, Member, Node};
 pub use disks::{Device, Disk, devices};
+pub use history::{Entry, Happening};
 pub use lan::{Address, link_name};
 pub use life::Advance;
 pub use listeners::{Listener, Port};
 pub use machine::{Machine, Stage, System};
+pub use services::{Service, services_of};
 
 use super::clock::Clock;
 use super::hardware::{Hardware, Medium};
 use super::site::{Bridge, Network, Site};
 use disks::Disks;
 use impostor::Impostor;
+
+/// The kernel that every Talos of the lab runs.
+pub const KERNEL: &str = "6.18.0-talos";
 
 /// Every machine that has power, and every disk that was ever written.
 pub struct Fleet {
@@ -67,6 +74,8 @@ pub struct Fleet {
     impostors: BTreeMap<u32, Impostor>,
     /// Seconds by which the machines' clocks are ahead.
     ahead: i64,
+    /// The factory that installer references are derived from when nobody names one.
+    host: String,
 }
 
 impl Fleet {
@@ -82,6 +91,7 @@ impl Fleet {
             now: Duration::ZERO,
             impostors: BTreeMap::new(),
             ahead: 0,
+            host: site.factory.hosts.first().cloned().unwrap_or_default(),
         }
     }
 
@@ -108,7 +118,7 @@ impl Fleet {
         if let Some(machine) = self.machines.get_mut(&vmid)
             && machine.system.is_some()
         {
-            machine.enter(Stage::Stopping);
+            machine.proceed(self.now, Stage::Stopping);
         }
     }
 
@@ -142,6 +152,13 @@ impl Fleet {
 
     pub fn machine(&self, vmid: u32) -> Option<&Machine> {
         self.machines.get(&vmid)
+    }
+
+    /// See [`Machine::announce`].
+    pub fn announce(&mut self, vmid: u32, fingerprint: &str) {
+        if let Some(machine) = self.machines.get_mut(&vmid) {
+            machine.announce(fingerprint);
+        }
     }
 
     pub fn machines(&self) -> impl Iterator<Item = &Machine> {

@@ -10,13 +10,16 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde_json::Value;
 
+use super::minor::Minor;
 use crate::inventory::Mac;
 
-/// What Talos takes from the drive.
+/// What Talos takes from the drive and from SMBIOS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seed {
     pub hostname: Option<String>,
     pub links: Vec<SeedLink>,
+    /// A machine configuration, whole or in part.
+    pub config: Option<String>,
 }
 
 /// A link that `network-config` names. It loses the default DHCP.
@@ -31,23 +34,76 @@ pub struct SeedLink {
 const MAGIC: &str = "talos-lab-cidata ";
 
 impl Seed {
-    /// Reads a drive; `None` if it is no `cidata`, or has no `network-config`: nothing is applied then, not even the
-    /// hostname (Talos: platform/nocloud).
-    pub(super) fn parse(head: &[u8]) -> Option<Self> {
-        let line = head.split(|byte| *byte == b'\n').next()?.strip_prefix(MAGIC.as_bytes())?;
-        let files: BTreeMap<String, String> = serde_json::from_slice(line).ok()?;
-        let network: Value = serde_saphyr::from_str(files.get("network-config")?).ok()?;
-        let network = network.get("network").unwrap_or(&network);
-        // Proxmox writes version 1 alone for nocloud.
-        if network.get("version")?.as_u64()? != 1 {
-            return None;
+    /// What the drives and the SMBIOS serial number come to. An error is one that Talos tries again for ever: its
+    /// API never opens, and only the console tells why (Talos: platform/nocloud, controllers/config/acquire.go).
+    pub(super) fn read<'a>(
+        drives: impl Iterator<Item = &'a [u8]>,
+        serial: Option<&str>,
+        minor: &Minor,
+    ) -> Result<Option<Self>, String> {
+        let smbios: BTreeMap<&str, &str> =
+            serial.unwrap_or_default().split(';').filter_map(|part| part.split_once('=')).collect();
+        // Exactly this value: `ds=nocloud` is none.
+        let smbios = if smbios.get("ds") == Some(&"nocloud-net") { smbios } else { BTreeMap::new() };
+        if let Some(url) = smbios.get("s") {
+            return Err(format!("failed to download {url}meta-data: no web server is on the lab's network"));
         }
-        let items = network.get("config").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let hostname = ["user-data", "meta-data"].iter().find_map(|name| {
-            let data: Value = serde_saphyr::from_str(files.get(*name)?).ok()?;
-            ["hostname", "local-hostname"].iter().find_map(|key| Some(data.get(*key)?.as_str()?.to_owned()))
+        let mut drives = drives.filter_map(|head| {
+            let line = head.split(|byte| *byte == b'\n').next()?.strip_prefix(MAGIC.as_bytes())?;
+            serde_json::from_slice::<BTreeMap<String, String>>(line).ok()
         });
-        Some(Self { hostname, links: items.iter().filter_map(SeedLink::read).collect() })
+        let files = drives.next();
+        if files.is_none() && smbios.is_empty() {
+            return Ok(None);
+        }
+        let files = files.unwrap_or_default();
+        let mut seed = Self { config: config(files.get("user-data").map(String::as_str), minor)?, ..Self::default() };
+        // Without a network configuration nothing else is applied, not even the name.
+        if let Some(network) = files.get("network-config") {
+            seed.links = links(network)?;
+            let named = ["user-data", "meta-data"].iter().find_map(|name| {
+                let data: Value = serde_saphyr::from_str(files.get(*name)?).ok()?;
+                ["hostname", "local-hostname"].iter().find_map(|key| Some(data.get(*key)?.as_str()?.to_owned()))
+            });
+            seed.hostname = smbios.get("h").map(|name| (*name).to_owned()).or(named);
+        }
+        Ok(Some(seed))
+    }
+}
+
+/// The machine configuration in user-data, if it is one.
+fn config(text: Option<&str>, minor: &Minor) -> Result<Option<String>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let first = text.lines().next().unwrap_or_default();
+    let ours = if minor.exact_cloud_config { first == "#cloud-config" } else { first.starts_with("#cloud-config") };
+    if ours {
+        return Ok(None);
+    }
+    if text.trim().is_empty() {
+        return Err("config not found".into());
+    }
+    if minor.exact_cloud_config && first == "#include" {
+        let url = text.lines().nth(1).unwrap_or_default();
+        return Err(format!("failed to download {url}: no web server is on the lab's network"));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// Links of either version. What Talos does not know it ignores, but not an unknown version.
+fn links(text: &str) -> Result<Vec<SeedLink>, String> {
+    let network: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let network = network.get("network").unwrap_or(&network);
+    let version = network.get("version").and_then(Value::as_u64).unwrap_or(0);
+    match version {
+        1 => {
+            let items = network.get("config").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            Ok(items.iter().filter_map(SeedLink::read).collect())
+        }
+        2 => {
+            let ethernets = network.get("ethernets").and_then(Value::as_object);
+            Ok(ethernets.into_iter().flatten().map(|(name, item)| SeedLink::read_second(name, item)).collect())
+        }
+        other => Err(format!("network-config metadata version={other} is not supported")),
     }
 }
 
@@ -73,6 +129,19 @@ impl SeedLink {
         Some(link)
     }
 
+    /// An entry of `ethernets` in version 2.
+    fn read_second(name: &str, item: &Value) -> Self {
+        let mac = item.pointer("/match/macaddress").and_then(Value::as_str);
+        let addresses = item.get("addresses").and_then(Value::as_array).into_iter().flatten();
+        let nets = addresses.filter_map(|text| text.as_str()?.parse::<Ipv4Net>().ok());
+        Self {
+            name: name.to_owned(),
+            mac: mac.and_then(|mac| mac.parse().ok()),
+            addresses: nets.map(|net| (net.addr(), net.prefix_len())).collect(),
+            dhcp: item.get("dhcp4").and_then(Value::as_bool) == Some(true),
+        }
+    }
+
     fn address(subnet: &Value) -> Option<(Ipv4Addr, u8)> {
         let text = subnet.get("address")?.as_str()?;
         if let Ok(net) = text.parse::<Ipv4Net>() {
@@ -89,6 +158,7 @@ impl SeedLink {
 
 #[cfg(test)]
 mod tests {
+    use super::super::minor;
     use super::*;
 
     #[test]
@@ -108,10 +178,47 @@ config:
 ";
         let files = [("network-config", network), ("user-data", "#cloud-config\nhostname: lab-cp-1\n")];
         let files: BTreeMap<&str, &str> = files.into();
-        let seed = Seed::parse(format!("{MAGIC}{}\n", serde_json::json!(files)).as_bytes()).expect("a seed");
-        assert_eq!(seed.hostname.as_deref(), Some("lab-cp-1"));
+        let seed = read(&files, None, "v1.12.4").expect("it is good").expect("a seed");
+        assert_eq!((seed.hostname.as_deref(), &seed.config), (Some("lab-cp-1"), &None));
         assert_eq!(seed.links[0].addresses, [(Ipv4Addr::new(10, 83, 0, 5), 24)]);
         assert!(seed.links[0].is("ens18", "BC:24:11:62:36:01".parse().expect("a MAC")));
-        assert_eq!(Seed::parse(b"something else"), None);
+        let none = Seed::read([&b"something else"[..]].into_iter(), None, minor::of("v1.12.4"));
+        assert_eq!(none, Ok(None));
+        let named = read(&files, Some("ds=nocloud-net;h=by-smbios"), "v1.12.4").expect("it is good").expect("a seed");
+        assert_eq!(named.hostname.as_deref(), Some("by-smbios"));
+        assert!(
+            read(&files, Some("ds=nocloud;s=http://10.0.0.1/"), "v1.12.4").is_ok(),
+            "not the value that Talos knows"
+        );
+        assert!(read(&files, Some("ds=nocloud-net;s=http://10.0.0.1/"), "v1.12.4").is_err());
+    }
+
+    fn read(files: &BTreeMap<&str, &str>, serial: Option<&str>, version: &str) -> Result<Option<Seed>, String> {
+        let head = format!("{MAGIC}{}\n", serde_json::json!(files));
+        Seed::read([head.as_bytes()].into_iter(), serial, minor::of(version))
+    }
+
+    #[test]
+    fn user_data_is_a_configuration_unless_it_says_otherwise() {
+        let config = |text: Option<&str>, version| {
+            let files = text.map(|text| ("user-data", text)).into_iter().collect();
+            read(&files, None, version).map(|seed| seed.expect("a drive").config)
+        };
+        assert_eq!(config(None, "v1.12.4"), Ok(None));
+        assert_eq!(config(Some("#cloud-config\n"), "v1.12.4"), Ok(None));
+        assert_eq!(config(Some("#cloud-config # by us\n"), "v1.10.0"), Ok(None));
+        assert_eq!(config(Some("version: v1alpha1\n"), "v1.12.4"), Ok(Some("version: v1alpha1\n".into())));
+        assert_eq!(config(Some(""), "v1.12.4"), Err("config not found".into()));
+        assert!(config(Some("#include\nhttp://10.0.0.1/\n"), "v1.12.4").is_err());
+    }
+
+    #[test]
+    fn a_network_configuration_has_a_version() {
+        let second =
+            "version: 2\nethernets: {any: {match: {macaddress: 'BC:24:11:62:36:01'}, addresses: [10.83.0.5/24]}}\n";
+        let found = links(second).expect("it is good");
+        assert_eq!(found[0].addresses, [(Ipv4Addr::new(10, 83, 0, 5), 24)]);
+        assert_eq!(links("version: 1\n"), Ok(Vec::new()));
+        assert_eq!(links("{}\n").unwrap_err(), "network-config metadata version=0 is not supported");
     }
 }

@@ -1,127 +1,213 @@
 //! The Kubernetes API that a bootstrapped cluster shows, as far as people and health checks read it.
 //!
-//! Nodes, namespaces and the pods of kube-system, as objects and as the tables
-//! that kubectl prints. Nothing can be written.
+//! Objects, tables, lists in pages and watches, for callers with a client
+//! certificate of the cluster; discovery, health, and questions about oneself.
+//! Nothing can be written.
+//!
+//! - `kinds`: what there is; `discovery`: how that is told
+//! - `objects`: what the fleet comes to; `store`: its versions and ages
+//! - `query`, `table`, `watch`: how it is asked for
+//! - `caller`, `review`, `status`: who may, and how it is refused
 
+mod caller;
 mod discovery;
+mod health;
+mod kinds;
 mod objects;
+mod query;
+mod review;
+mod status;
+mod store;
 mod table;
+mod watch;
+mod wire;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Method;
+use http::header::ACCEPT;
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::faults::Face;
 use super::faults::gate::{self, Fate};
-use super::http::{Hangup, Limits, Peer, Request, Response, ServerHandle, answer, serve as serve_http};
-use super::talos::pki::organisations;
-use super::world::{Shared, World};
+use super::fleet::EtcdId;
+use super::http::{self as server, Hangup, Limits, Peer, Request, Response, ServerHandle, answer, serve as serve_http};
+use super::world::Shared;
+use caller::Caller;
+use kinds::Place;
+use objects::Cluster;
+use query::Query;
+use store::Store;
+
+/// What each cluster's API remembers.
+pub type Stores = BTreeMap<EtcdId, Store>;
+
+/// What a review may weigh.
+const BODY: usize = 1 << 20;
+
+/// One control plane's API.
+#[derive(Clone)]
+struct Served {
+    shared: Shared,
+    vmid: u32,
+}
 
 /// Serves the API of the control plane `vmid` on `listener`.
 pub fn serve(shared: &Shared, listener: TcpListener, tls: Arc<ServerConfig>, vmid: u32, name: String) -> ServerHandle {
-    let shared = shared.clone();
+    let served = Served { shared: shared.clone(), vmid };
     serve_http(listener, Some(tls), Limits::PLAIN, move |request, peer| {
-        let (shared, name) = (shared.clone(), name.clone());
-        async move { respond(&shared, vmid, &name, &request, &peer).await }
+        let (served, name) = (served.clone(), name.clone());
+        async move { respond(&served, &name, request, &peer).await }
     })
 }
 
-async fn respond(shared: &Shared, vmid: u32, name: &str, request: &Request, peer: &Peer) -> Result<Response, Hangup> {
+async fn respond(served: &Served, name: &str, request: Request, peer: &Peer) -> Result<Response, Hangup> {
     let path = request.uri().path();
-    let spoil = match gate::enter(shared, Face::Kube, &format!("{} {path}", request.method()), name).await {
+    let spoil = match gate::enter(&served.shared, Face::Kube, &format!("{} {path}", request.method()), name).await {
         Ok(spoil) => spoil,
-        Err(Fate::Refused { code, text }) => return Ok(status(code, "InternalError", &text)),
+        Err(Fate::Refused { code, text }) => return Ok(status::refuse(code, "InternalError", &text, None)),
         Err(Fate::Ended(ending)) => return Err(peer.end(ending)),
     };
-    let response = route(&shared.lock(), vmid, request, peer);
-    spoil.http(peer, response, |code, text| status(code, "InternalError", text)).await
+    let (parts, body) = request.into_parts();
+    let body =
+        if parts.method == Method::POST { server::body(body, BODY).await.unwrap_or_default() } else { Bytes::new() };
+    let response = served.route(&parts, &body, peer);
+    spoil.http(peer, response, |code, text| status::refuse(code, "InternalError", text, None)).await
 }
 
-fn route(world: &World, vmid: u32, request: &Request, peer: &Peer) -> Response {
-    let path = request.uri().path().trim_end_matches('/');
-    if request.method() != Method::GET {
-        return status(405, "MethodNotAllowed", "the lab's Kubernetes cannot be written to");
+impl Served {
+    /// Looks at the cluster as it is now; `None` when this machine has none any more.
+    fn look<T>(&self, see: impl FnOnce(&Store) -> T) -> Option<T> {
+        let mut world = self.shared.lock();
+        let (id, _) = world.fleet.etcd_of(self.vmid)?;
+        let fleet = &world.fleet;
+        let etcd = fleet.etcd(id)?;
+        let node = |(name, record)| objects::Node {
+            name,
+            record,
+            ready: fleet.is_node_ready(name, record),
+            alive: fleet.is_node_alive(name, record),
+        };
+        let cluster =
+            Cluster { nodes: etcd.nodes.iter().map(|(name, record)| node((name.as_str(), record))).collect() };
+        let objects = objects::all(&cluster);
+        let store = world.kube.entry(id).or_default();
+        store.sync(objects, Timestamp::now());
+        Some(see(store))
     }
-    // Talos lets the anonymous in to these alone.
-    let query = request.uri().query().unwrap_or_default();
-    let parameters: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
-    if let "/readyz" | "/livez" | "/healthz" = path {
-        let verbose = parameters.iter().any(|(key, _)| key == "verbose");
-        let check = path.trim_start_matches('/');
-        let text = if verbose { format!("[+]ping ok\n[+]etcd ok\n{check} check passed\n") } else { "ok".to_owned() };
-        return answer(200, "OK", "text/plain; charset=utf-8", text);
+
+    /// The API server's version, with its `v`.
+    fn version(&self) -> String {
+        let world = self.shared.lock();
+        let machine = world.fleet.machine(self.vmid).and_then(|machine| machine.system.as_ref());
+        let config = machine.and_then(|system| system.config.as_ref());
+        config.map_or_else(|| "v1.0.0".to_owned(), |config| format!("v{}", config.kubernetes_version))
     }
-    let Some(leaf) = peer.certificates.first() else { return status(401, "Unauthorized", "Unauthorized") };
-    if !organisations(leaf).iter().any(|name| name == "system:masters") {
-        return status(403, "Forbidden", "forbidden: the certificate's groups have no rights here");
+
+    fn route(&self, request: &http::request::Parts, body: &[u8], peer: &Peer) -> Response {
+        let path = request.uri.path().trim_end_matches('/');
+        let query = Query::of(&request.uri);
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
+        // Talos lets the anonymous in to these alone.
+        if let (true, Some(response)) = (reads, health::respond(path, &query)) {
+            return response;
+        }
+        let Some(caller) = Caller::of(peer) else { return status::unauthorized() };
+        let caller = match caller.speaking_for(&request.headers) {
+            Ok(caller) => caller,
+            Err(refused) => return *refused,
+        };
+        let accept = request.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if let (true, Some((document, kind))) = (reads, discovery::document(path, accept, &self.version())) {
+            return answer(200, "OK", &kind, document.to_string());
+        }
+        let Some(place) = Place::of(path) else {
+            let known = path.starts_with("/api/") || path.starts_with("/apis/");
+            return if caller.is_master() || known {
+                status::no_resource()
+            } else {
+                status::forbidden_path(&caller, &request.method.as_str().to_lowercase(), path)
+            };
+        };
+        let verb = verb(&request.method, &place, &query);
+        if !caller.may_use(place.kind) {
+            return status::forbidden(&caller, verb, &place);
+        }
+        match (&request.method, place.kind.review) {
+            (&Method::POST, true) => review::respond(place.kind, &caller, body),
+            (&Method::GET | &Method::HEAD, false) if place.subresource.is_none() => {
+                self.read(place, &query, accept.contains("as=Table")).unwrap_or_else(unavailable)
+            }
+            (&Method::GET, false) => status::no_resource(),
+            _ => status::read_only(),
+        }
     }
-    let Some(etcd) = world.fleet.etcd_of(vmid).and_then(|(id, _)| world.fleet.etcd(id)) else {
-        return status(503, "ServiceUnavailable", "etcd is not available");
-    };
-    let nodes: Vec<objects::Node<'_>> = etcd
-        .nodes
-        .iter()
-        .map(|(name, node)| objects::Node { name, record: node, ready: world.fleet.is_node_ready(name, node) })
-        .collect();
-    let version = nodes.first().map_or("v1.0.0", |node| node.record.kubelet.as_str());
-    if let Some(found) = discovery::document(path, version) {
-        return reply(&found);
-    }
-    let list = match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
-        ["api", "v1", "nodes"] => objects::nodes(&nodes, None),
-        ["api", "v1", "nodes", name] => objects::nodes(&nodes, Some(name)),
-        ["api", "v1", "namespaces"] => objects::namespaces(None),
-        ["api", "v1", "namespaces", name] => objects::namespaces(Some(name)),
-        ["api", "v1", "pods"] | ["api", "v1", "namespaces", "kube-system", "pods"] => objects::pods(&nodes, None),
-        ["api", "v1", "namespaces", "kube-system", "pods", name] => objects::pods(&nodes, Some(name)),
-        ["api", "v1", "namespaces", _, "pods"] => objects::pods(&[], None),
-        ["api", "v1", "namespaces", _, "pods", name] => objects::pods(&[], Some(name)),
-        ["api", "v1", "services"] => objects::services(None, None),
-        ["api", "v1", "namespaces", space, "services"] => objects::services(Some(space), None),
-        ["api", "v1", "namespaces", space, "services", name] => objects::services(Some(space), Some(name)),
-        _ => return status(404, "NotFound", "the server could not find the requested resource"),
-    };
-    if let (Some(name), []) = (&list.single, list.items.as_slice()) {
-        return missing(list.plural(), name);
-    }
-    let list = list.selected(&parameters);
-    let accept = request.headers().get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let tables = accept.contains("as=Table");
-    if parameters.iter().any(|(key, value)| key == "watch" && matches!(value.as_str(), "true" | "1")) {
-        let shown = if tables { table::each(&list) } else { list.items };
-        return answer(200, "OK", "application/json", watched(&shown));
-    }
-    match (&list.single, list.items.as_slice()) {
-        _ if tables => reply(&table::of(&list)),
-        (Some(_), [only]) => reply(only),
-        _ => reply(&list.object()),
+
+    fn read(&self, place: Place, query: &Query, tables: bool) -> Option<Response> {
+        let selection = match query.selection(place.kind) {
+            Ok(selection) => selection,
+            Err(why) => return Some(status::bad_request(&why)),
+        };
+        if query.flag("watch") {
+            return Some(watch::respond(self, place, query, selection, tables));
+        }
+        let namespace = place.namespace.as_deref();
+        let (found, version) = self.look(|store| {
+            let found: Vec<Value> = store
+                .of(place.kind, namespace)
+                .map(|entry| &entry.object)
+                .filter(|object| place.name.as_ref().is_none_or(|name| object["metadata"]["name"] == **name))
+                .filter(|object| selection.takes(object))
+                .cloned()
+                .collect();
+            (found, store.version())
+        })?;
+        let (now, include) = (Timestamp::now(), query.text("includeObject"));
+        if let Some(name) = &place.name {
+            let Some(object) = found.first() else { return Some(status::missing(&place, name)) };
+            let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+            return Some(reply(&if tables {
+                table::of(place.kind, found.iter(), &metadata, include, now)
+            } else {
+                object.clone()
+            }));
+        }
+        let page = match query::page(found, query, &selection, version) {
+            Ok(page) => page,
+            Err(why) => return Some(status::bad_request(&why)),
+        };
+        Some(reply(&if tables {
+            table::of(place.kind, page.items.iter(), &page.metadata, include, now)
+        } else {
+            let (kind, version) = (format!("{}List", place.kind.name), place.kind.api_version());
+            json!({"kind": kind, "apiVersion": version, "metadata": page.metadata, "items": page.items})
+        }))
     }
 }
 
-/// The beginning of a watch: everything there is. It ends there, and the client watches again.
-fn watched(shown: &[Value]) -> String {
-    shown.iter().map(|item| json!({"type": "ADDED", "object": item}).to_string() + "\n").collect()
+/// What the request wants to do, as permissions name it.
+fn verb(method: &Method, place: &Place, query: &Query) -> &'static str {
+    match *method {
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if place.name.is_none() => "deletecollection",
+        Method::DELETE => "delete",
+        _ if query.flag("watch") => "watch",
+        _ if place.name.is_some() => "get",
+        _ => "list",
+    }
 }
 
-fn missing(kind: &str, name: &str) -> Response {
-    let value = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound", "code": 404,
-        "message": format!("{kind} {name:?} not found"), "details": {"name": name, "kind": kind},
-    });
-    answer(404, "NotFound", "application/json", value.to_string())
+fn unavailable() -> Response {
+    status::refuse(503, "ServiceUnavailable", "etcd is not available", None)
 }
 
 fn reply(value: &Value) -> Response {
     answer(200, "OK", "application/json", value.to_string())
-}
-
-fn status(code: u16, reason: &str, message: &str) -> Response {
-    let value = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message,
-        "reason": reason, "code": code,
-    });
-    answer(code, reason, "application/json", value.to_string())
 }

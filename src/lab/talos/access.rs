@@ -11,7 +11,6 @@ use tonic::Status;
 
 use super::server::Peer;
 use super::{Face, Replies, pki, replies};
-use crate::inventory::Role;
 use crate::lab::fleet::applied::Applied;
 use crate::lab::world::World;
 use crate::talos::wire::common::Data;
@@ -20,7 +19,7 @@ use crate::talos::wire::machine::{
 };
 
 pub(super) fn kubeconfig(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<Replies<Data>, Status> {
-    let config = control_plane(face, world)?;
+    let config = control_plane(face, world, "kubeconfig")?;
     let (cert, key) =
         pki::client(&config.cluster_ca, Some("admin"), &["system:masters".to_owned()], Duration::days(365))
             .map_err(|error| Status::unknown(error.to_string()))?;
@@ -32,10 +31,8 @@ pub(super) fn kubeconfig(face: &Face, world: &mut World, (): &(), _: &Peer) -> R
     Ok(replies(pieces.map(|piece| Data { metadata: None, bytes: piece.to_vec() }).collect()))
 }
 
-fn control_plane<'a>(face: &Face, world: &'a World) -> Result<&'a Applied, Status> {
-    if face.machine(world)?.role() != Some(Role::ControlPlane) {
-        return Err(Status::unimplemented("kubeconfig is only available on control plane nodes"));
-    }
+fn control_plane<'a>(face: &Face, world: &'a World, api: &str) -> Result<&'a Applied, Status> {
+    super::check_control_plane(face, world, api)?;
     face.system(world)?.config.as_deref().ok_or_else(|| Status::failed_precondition("there is no configuration"))
 }
 
@@ -90,7 +87,7 @@ pub(super) fn talosconfig(
     request: &GenerateClientConfigurationRequest,
     _: &Peer,
 ) -> Result<GenerateClientConfigurationResponse, Status> {
-    let config = control_plane(face, world)?;
+    let config = control_plane(face, world, "client configuration")?;
     let ttl = request.crt_ttl.map_or(0, |ttl| ttl.seconds);
     if ttl <= 0 {
         return Err(Status::invalid_argument("crt_ttl should be positive"));

@@ -76,9 +76,7 @@ pub(super) fn check(
     request: &HealthCheckRequest,
     _: &Peer,
 ) -> Result<Replies<HealthCheckProgress>, Status> {
-    if face.machine(world)?.role() != Some(Role::ControlPlane) {
-        return Err(Status::unimplemented("cluster health check is only available on control plane nodes"));
-    }
+    super::check_control_plane(face, world, "cluster health check")?;
     let info = request.cluster_info.clone().unwrap_or_default();
     let addresses = |texts: &[String]| {
         texts

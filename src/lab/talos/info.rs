@@ -1,104 +1,70 @@
 //! What a machine tells about itself: version, services, memory, disks, logs.
 
+use std::time::{Duration, SystemTime};
+
 use tonic::Status;
 
 use super::server::Peer;
 use super::{Face, Replies, replies};
-use crate::inventory::Role;
-use crate::lab::fleet::{Machine, Stage, devices};
+use crate::lab::fleet::{Service, devices, services_of};
 use crate::lab::world::World;
 use crate::talos::wire::common::Data;
 use crate::talos::wire::machine::{
-    DmesgRequest, FeaturesInfo, Hostname, HostnameResponse, LogsRequest, MemInfo, Memory, MemoryResponse,
-    MetaDeleteRequest, MetaDeleteResponse, MetaWriteRequest, MetaWriteResponse, PlatformInfo, ReadRequest,
-    ServiceEvent, ServiceEvents, ServiceHealth, ServiceInfo, ServiceList, ServiceListResponse, Version, VersionInfo,
-    VersionResponse,
+    DmesgRequest, FeaturesInfo, Hostname, HostnameResponse, LogsRequest, MetaDelete, MetaDeleteRequest,
+    MetaDeleteResponse, MetaWrite, MetaWriteRequest, MetaWriteResponse, PlatformInfo, ServiceEvent, ServiceEvents,
+    ServiceHealth, ServiceInfo, ServiceList, ServiceListResponse, Version, VersionInfo, VersionResponse,
 };
 use crate::talos::wire::storage::disk::DiskType;
 use crate::talos::wire::storage::{Disk, Disks, DisksResponse};
 use crate::talos::wire::time::{Time, TimeRequest, TimeResponse};
 
 pub(super) fn version(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<VersionResponse, Status> {
-    let image = &face.system(world)?.image;
+    let system = face.system(world)?;
+    let image = &system.image;
+    let configured = system.config.as_ref().is_some_and(|config| config.complete);
     let mode = if image.platform == "metal" { "metal" } else { "cloud" };
     let version = VersionInfo {
         tag: image.version.clone(),
-        sha: "lab".into(),
+        sha: "00000000".into(),
+        built: String::new(),
+        go_version: "go1.25.5".into(),
         os: "linux".into(),
         arch: image.arch.clone(),
-        ..VersionInfo::default()
     };
     let message = Version {
         metadata: None,
         version: Some(version),
         platform: Some(PlatformInfo { name: image.platform.clone(), mode: mode.into() }),
-        features: Some(FeaturesInfo { rbac: true }),
+        // Without a configuration nothing is said about it.
+        features: configured.then_some(FeaturesInfo { rbac: true }),
     };
     Ok(VersionResponse { messages: vec![message] })
 }
 
-/// A service as every answer needs it.
-pub(super) struct Service {
-    pub(super) id: String,
-    pub(super) state: &'static str,
-    /// `None`: the service has no health check, or it has not said anything yet.
-    pub(super) healthy: Option<bool>,
-    pub(super) message: &'static str,
-}
-
-/// The services of a machine at this moment.
-pub(super) fn services_of(machine: &Machine) -> Vec<Service> {
-    let Some(system) = &machine.system else { return Vec::new() };
-    let service =
-        |id: &str, state: &'static str, healthy, message| Service { id: id.to_owned(), state, healthy, message };
-    let mut services: Vec<Service> = ["apid", "auditd", "containerd", "machined", "syslogd", "udevd"]
-        .iter()
-        .map(|id| service(id, "Running", Some(true), "Health check successful"))
-        .collect();
-    if machine.hardware.agent {
-        let agent = system.image.extensions.iter().filter(|name| name.ends_with("qemu-guest-agent"));
-        services.extend(agent.map(|_| service("ext-qemu-guest-agent", "Running", None, "Started task")));
-    }
-    if matches!(machine.stage, Stage::Booting | Stage::Running) && system.disk.is_some() {
-        services.push(service("cri", "Running", Some(true), "Health check successful"));
-        services.push(service("kubelet", "Running", Some(true), "Health check successful"));
-        if machine.role() == Some(Role::ControlPlane) {
-            services.push(service("trustd", "Running", Some(true), "Health check successful"));
-            services.push(if system.etcd_healthy {
-                service("etcd", "Running", Some(true), "Health check successful")
-            } else if system.etcd_up {
-                service("etcd", "Running", Some(false), "context deadline exceeded")
-            } else {
-                service("etcd", "Preparing", None, "Running pre state")
-            });
-        }
-    }
-    services.sort_by(|a, b| a.id.cmp(&b.id));
-    services
-}
-
 pub(super) fn services(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<ServiceListResponse, Status> {
-    let services = services_of(face.machine(world)?).into_iter().map(|service| ServiceInfo {
-        id: service.id,
-        state: service.state.to_owned(),
-        events: Some(ServiceEvents {
-            events: vec![ServiceEvent { msg: service.message.to_owned(), state: service.state.to_owned(), ts: None }],
-        }),
-        health: Some(ServiceHealth {
-            unknown: service.healthy.is_none(),
-            healthy: service.healthy == Some(true),
-            last_message: service.message.to_owned(),
-            last_change: None,
-        }),
+    let system = face.system(world)?;
+    let now = world.now();
+    let wall = |at: Duration| Some(prost_types::Timestamp::from(SystemTime::now() - now.saturating_sub(at)));
+    let services = services_of(face.machine(world)?).into_iter().map(|service| {
+        let history = system.services.get(&service.id).map_or(&[][..], Vec::as_slice);
+        let event = |(at, known): &(Duration, Service)| ServiceEvent {
+            msg: known.message.to_owned(),
+            state: known.state.to_owned(),
+            ts: wall(*at),
+        };
+        ServiceInfo {
+            id: service.id,
+            state: service.state.to_owned(),
+            events: Some(ServiceEvents { events: history.iter().map(event).collect() }),
+            health: Some(ServiceHealth {
+                unknown: service.healthy.is_none(),
+                healthy: service.healthy == Some(true),
+                last_message: service.message.to_owned(),
+                last_change: history.last().and_then(|(at, _)| wall(*at)),
+            }),
+        }
     });
     Ok(ServiceListResponse { messages: vec![ServiceList { metadata: None, services: services.collect() }] })
-}
-
-pub(super) fn memory(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<MemoryResponse, Status> {
-    // The kernel keeps a few percent for itself.
-    let total = face.machine(world)?.hardware.memory_mib * 1024 * 97 / 100;
-    let meminfo = MemInfo { memtotal: total, memfree: total / 2, memavailable: total * 3 / 4 };
-    Ok(MemoryResponse { messages: vec![Memory { metadata: None, meminfo: Some(meminfo) }] })
 }
 
 pub(super) fn hostname(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result<HostnameResponse, Status> {
@@ -126,7 +92,7 @@ pub(super) fn disks(face: &Face, world: &mut World, (): &(), _: &Peer) -> Result
 /// The site's time server is never wrong, and so is no machine.
 fn clock(face: &Face, world: &World, server: &str) -> Result<TimeResponse, Status> {
     face.machine(world)?;
-    let now = Some(prost_types::Timestamp::from(std::time::SystemTime::now()));
+    let now = Some(prost_types::Timestamp::from(SystemTime::now()));
     let message = Time { metadata: None, server: server.to_owned(), localtime: now, remotetime: now };
     Ok(TimeResponse { messages: vec![message] })
 }
@@ -149,7 +115,7 @@ fn text(lines: &[String]) -> Replies<Data> {
 }
 
 pub(super) fn dmesg(face: &Face, world: &mut World, _: &DmesgRequest, _: &Peer) -> Result<Replies<Data>, Status> {
-    Ok(text(&face.machine(world)?.console))
+    Ok(text(&face.system(world)?.dmesg))
 }
 
 pub(super) fn logs(face: &Face, world: &mut World, request: &LogsRequest, _: &Peer) -> Result<Replies<Data>, Status> {
@@ -157,30 +123,36 @@ pub(super) fn logs(face: &Face, world: &mut World, request: &LogsRequest, _: &Pe
     if !services_of(machine).iter().any(|service| service.id == request.id) {
         return Err(Status::unknown(format!("log {:?} was not registered", request.id)));
     }
-    Ok(if request.id == "machined" { text(&machine.console) } else { text(&[]) })
+    Ok(if request.id == "machined" { text(&face.system(world)?.dmesg) } else { text(&[]) })
 }
 
-pub(super) fn read(face: &Face, world: &mut World, request: &ReadRequest, _: &Peer) -> Result<Replies<Data>, Status> {
-    let system = face.system(world)?;
-    let text = match request.path.as_str() {
-        "/proc/sys/kernel/random/boot_id" => format!("{}\n", system.boot_id),
-        "/etc/os-release" => format!("NAME=\"Talos\"\nID=talos\nVERSION_ID={}\n", system.image.version),
-        "/etc/hostname" => format!("{}\n", system.hostname),
-        "/proc/cmdline" => format!("talos.platform={} {}\n", system.image.platform, system.image.kernel_args.join(" ")),
-        path => return Err(Status::unknown(format!("stat {path}: no such file or directory"))),
-    };
-    Ok(replies(vec![Data { metadata: None, bytes: text.into_bytes() }]))
+/// META keys are bytes.
+fn key(key: u32) -> Result<u8, Status> {
+    u8::try_from(key).map_err(|_| Status::invalid_argument("key must be a uint8"))
 }
 
-pub(super) fn meta_write(_: &Face, _: &mut World, _: &MetaWriteRequest, _: &Peer) -> Result<MetaWriteResponse, Status> {
-    Err(Status::unimplemented("the lab's machines have no META partition"))
+pub(super) fn meta_write(
+    face: &Face,
+    world: &mut World,
+    request: &MetaWriteRequest,
+    _: &Peer,
+) -> Result<MetaWriteResponse, Status> {
+    let key = key(request.key)?;
+    face.machine(world)?;
+    world.fleet.set_meta(face.vmid, key, Some(request.value.clone()));
+    Ok(MetaWriteResponse { messages: vec![MetaWrite { metadata: None }] })
 }
 
 pub(super) fn meta_delete(
-    _: &Face,
-    _: &mut World,
-    _: &MetaDeleteRequest,
+    face: &Face,
+    world: &mut World,
+    request: &MetaDeleteRequest,
     _: &Peer,
 ) -> Result<MetaDeleteResponse, Status> {
-    Err(Status::unimplemented("the lab's machines have no META partition"))
+    let key = key(request.key)?;
+    face.machine(world)?;
+    if !world.fleet.set_meta(face.vmid, key, None) {
+        return Err(Status::not_found("meta key not found"));
+    }
+    Ok(MetaDeleteResponse { messages: vec![MetaDelete { metadata: None }] })
 }

@@ -13,9 +13,12 @@ mod apply;
 mod etcd;
 mod events;
 mod frames;
+mod gate;
 mod health;
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "handlers have one shape, whatever the request weighs")]
 mod info;
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "handlers have one shape, whatever the request weighs")]
+mod inside;
 pub mod pki;
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "handlers have one shape, whatever the request weighs")]
 mod power;
@@ -32,13 +35,16 @@ use futures_util::Stream;
 use prost::Message;
 use tonic::{Code, Request, Status};
 
-use crate::lab::faults::gate::{self, Fate, Spoil};
+use crate::inventory::Role;
+use crate::lab::faults::gate::{self as script, Fate, Spoil};
 use crate::lab::faults::{Damage, Face as FaceName};
 use crate::lab::fleet::{Machine, Port, System};
 use crate::lab::world::{Shared, World};
 use crate::reach::Reach;
+use rights::Caller;
 use routing::Route;
 use server::Peer;
+pub use state::Memories;
 
 /// A stream of replies.
 pub type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -66,8 +72,8 @@ struct Call<T> {
 impl<T> Call<T> {
     fn open(request: Request<T>) -> Result<Self, Status> {
         let (metadata, extensions, message) = request.into_parts();
-        let peer = extensions.get::<Peer>().cloned().ok_or_else(|| Status::internal("a call without a connection"))?;
-        Ok(Self { message, peer, route: Route::of(&metadata)? })
+        let peer = extensions.get::<Peer>().ok_or_else(|| Status::internal("a call without a connection"))?;
+        Ok(Self { message, peer: peer.speaking_for(&metadata), route: Route::of(&metadata)? })
     }
 }
 
@@ -102,14 +108,15 @@ impl Face {
     ) -> Result<T, Status> {
         let Call { message, peer, route } = Call::open(request)?;
         let failed = |code: u16, text: String| Status::new(Code::from(i32::from(code)), text);
-        let spoil = match gate::enter(&self.shared, FaceName::Talos, method, &self.name).await {
+        let spoil = match script::enter(&self.shared, FaceName::Talos, method, &self.name).await {
             Ok(spoil) => spoil,
             Err(Fate::Refused { code, text }) => return Err(failed(code, text)),
             Err(Fate::Ended(ending)) => return peer.hang_up(ending).await,
         };
-        let (result, moved) = {
+        let (result, moved, changes) = {
             let mut world = self.shared.lock();
             self.authorise(&world, method, &peer)?;
+            let changes = rights::changes(method, self.system(&world)?.minor);
             let answer = |world: &mut World, target: &str| {
                 let face = self.forward(world, target)?;
                 face.authorise(world, method, &peer)?;
@@ -127,9 +134,9 @@ impl Face {
                 }
             };
             // What the call set off and takes no time is done before the caller hears of it.
-            (result, world.advance())
+            (result, world.advance(), changes)
         };
-        if moved || rights::changes(method) {
+        if moved || changes {
             self.shared.wake();
         }
         match spoil {
@@ -149,12 +156,11 @@ impl Face {
     }
 
     fn authorise(&self, world: &World, method: &str, peer: &Peer) -> Result<(), Status> {
-        let system = self.system(world)?;
-        if self.port == Port::Maintenance {
-            rights::in_maintenance(method, system.minor)
-        } else {
-            rights::with_roles(method, &peer.roles)
-        }
+        rights::admit(method, self.system(world)?.minor, self.caller(peer))
+    }
+
+    fn caller<'a>(&self, peer: &'a Peer) -> Caller<'a> {
+        if self.port == Port::Maintenance { Caller::Anybody } else { Caller::With(&peer.roles) }
     }
 
     fn is_admin(&self, peer: &Peer) -> bool {
@@ -172,6 +178,15 @@ impl Face {
 
     fn system<'a>(&self, world: &'a World) -> Result<&'a System, Status> {
         self.machine(world)?.system.as_ref().ok_or_else(|| Status::unavailable("the machine is shutting down"))
+    }
+}
+
+/// What only control planes serve (Talos: internal/app/internal/machinehelper).
+fn check_control_plane(face: &Face, world: &World, api: &str) -> Result<(), Status> {
+    match face.machine(world)?.role() {
+        Some(Role::ControlPlane) => Ok(()),
+        Some(Role::Worker) => Err(Status::unimplemented(format!("{api} is only available on control plane nodes"))),
+        None => Err(Status::unimplemented(format!("machine type is not set, cannot use {api} API"))),
     }
 }
 

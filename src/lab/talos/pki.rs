@@ -8,9 +8,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ED25519, SanType,
+    PKCS_ED25519, PublicKeyData, SanType,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
@@ -42,8 +44,8 @@ pub struct Names {
     pub ahead: i64,
 }
 
-/// Talos: maintenance-service, self-signed for this boot, asks for no client certificate.
-pub fn maintenance(names: &Names) -> ServerConfig {
+/// Talos: maintenance-service, self-signed for this boot, asks for no client certificate. With its fingerprint.
+pub fn maintenance(names: &Names) -> (ServerConfig, String) {
     let ca_key = KeyPair::generate_for(&PKCS_ED25519).expect("the provider makes Ed25519 keys");
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -51,9 +53,15 @@ pub fn maintenance(names: &Names) -> ServerConfig {
     ca.distinguished_name.push(DnType::OrganizationName, "talos");
     let issuer = Issuer::new(ca, ca_key);
     let key = KeyPair::generate_for(&PKCS_ED25519).expect("the provider makes Ed25519 keys");
-    let leaf = leaf(names).signed_by(&key, &issuer).expect("these parameters are complete");
+    let leaf = leaf(names, LASTS).signed_by(&key, &issuer).expect("these parameters are complete");
     let config = builder().with_no_client_auth().with_single_cert(vec![leaf.der().clone()], private(&key));
-    without_resumption(config.expect("they belong together"))
+    let fingerprint = fingerprint(&key.subject_public_key_info());
+    (without_resumption(config.expect("they belong together")), fingerprint)
+}
+
+/// As `talosctl --cert-fingerprint` takes it: base64 of the SHA-256 of the public key's DER.
+fn fingerprint(public: &[u8]) -> String {
+    BASE64_STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, public))
 }
 
 /// An authority that nobody knows.
@@ -68,13 +76,14 @@ pub fn authority() -> Authority {
 }
 
 /// A server certificate from `authority`, with its key.
-pub fn server(
+fn server(
     authority: &Authority,
     names: &Names,
+    lasts: Duration,
 ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), BadAuthority> {
     let issuer = issuer(authority)?;
     let key = KeyPair::generate_for(issuer.key().algorithm()).map_err(BadAuthority::from)?;
-    let leaf = leaf(names).signed_by(&key, &issuer).map_err(BadAuthority::from)?;
+    let leaf = leaf(names, lasts).signed_by(&key, &issuer).map_err(BadAuthority::from)?;
     Ok((leaf.der().clone(), private(&key)))
 }
 
@@ -115,7 +124,11 @@ pub enum Clients {
 
 /// A server certificate from `authority`, and clients of the same.
 pub fn mutual(authority: &Authority, names: &Names, clients: Clients) -> Result<ServerConfig, BadAuthority> {
-    let (leaf, key) = server(authority, names)?;
+    let lasts = match clients {
+        Clients::Exact => LASTS,
+        Clients::Optional => Duration::days(365),
+    };
+    let (leaf, key) = server(authority, names, lasts)?;
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(authority.cert.as_bytes()) {
         roots.add(root.map_err(BadAuthority::from)?).map_err(BadAuthority::from)?;
@@ -145,14 +158,17 @@ fn builder() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier> {
         .expect("the provider has suites for both versions")
 }
 
-fn leaf(names: &Names) -> CertificateParams {
+/// How long the certificates of Talos's own API are good. They are made anew after half of it.
+const LASTS: Duration = Duration::hours(24);
+
+fn leaf(names: &Names, lasts: Duration) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, names.common_name.as_str());
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.not_before = OffsetDateTime::now_utc() + Duration::seconds(names.ahead);
-    params.not_after = params.not_before + Duration::hours(24);
+    params.not_after = params.not_before + lasts;
     let dns = names.dns.iter().filter_map(|name| name.as_str().try_into().ok().map(SanType::DnsName));
     params.subject_alt_names = dns.chain(names.ips.iter().map(|ip| SanType::IpAddress(*ip))).collect();
     params

@@ -16,6 +16,7 @@ use tonic::metadata::MetadataMap;
 
 use super::{Face, Replies};
 use crate::inventory::Role;
+use crate::lab::fleet::minor::Minor;
 use crate::lab::fleet::{Machine, Port};
 use crate::lab::world::World;
 use crate::talos::wire::common;
@@ -53,6 +54,7 @@ impl Face {
             return Ok(Route::Here);
         }
         let machine = self.machine(world)?;
+        let minor = self.system(world)?.minor;
         let forwards = machine.role() == Some(Role::ControlPlane);
         let alone = match &route {
             Route::One(only) => Some(only),
@@ -63,8 +65,12 @@ impl Face {
             return Ok(Route::Here);
         }
         match route {
-            Route::Many(_) if method.starts_with("cosi.") => {
-                Err(Status::invalid_argument("one-2-many proxying is not supported for COSI methods"))
+            Route::Many(_) if !goes_to_many(method, minor) => {
+                Err(Status::invalid_argument(if minor.unified_maintenance {
+                    format!("one-2-many proxying is not supported for method /{method}")
+                } else {
+                    "one-2-many proxying is not supported for COSI methods".to_owned()
+                }))
             }
             Route::One(_) | Route::Many(_) if !forwards => Err(Status::permission_denied("no request forwarding")),
             route => Ok(route),
@@ -98,6 +104,22 @@ impl Face {
         let own = system.addresses.iter().map(|address| address.ip).chain(system.vips.iter().copied());
         let mut names = own.flat_map(|ip| [ip.into(), self.reach.ip(ip.into())]);
         system.hostname == target || target.parse().is_ok_and(|target: std::net::IpAddr| names.any(|ip| ip == target))
+    }
+}
+
+/// Whether several machines may be asked at once (Talos 1.13 names the services that may; before, only COSI might not).
+fn goes_to_many(method: &str, minor: &Minor) -> bool {
+    let services = [
+        "machine.MachineService/",
+        "cluster.ClusterService/",
+        "inspect.InspectService/",
+        "storage.StorageService/",
+        "time.TimeService/",
+    ];
+    if minor.unified_maintenance {
+        services.iter().any(|service| method.starts_with(service))
+    } else {
+        !method.starts_with("cosi.")
     }
 }
 

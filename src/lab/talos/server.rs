@@ -17,10 +17,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tonic::metadata::MetadataMap;
 use tonic::transport::server::Connected;
 
 use super::Face;
 use super::frames::Frames;
+use super::gate;
 use super::pki::organisations;
 use crate::lab::faults::gate::Ending;
 use crate::lab::http::line::{Line, Plug};
@@ -58,8 +60,9 @@ impl Server {
         let storage = wire::storage::storage_service_server::StorageServiceServer::new(face.clone());
         let cluster = wire::cluster::cluster_service_server::ClusterServiceServer::new(face.clone());
         let time = wire::time::time_service_server::TimeServiceServer::new(face.clone());
-        let state = wire::cosi::state_server::StateServer::new(face);
+        let state = wire::cosi::state_server::StateServer::new(face.clone());
         let router = tonic::transport::Server::builder()
+            .layer(gate::layer(face))
             .add_service(machine.max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE))
             .add_service(storage)
             .add_service(cluster)
@@ -138,6 +141,16 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The same, with the roles that a call states if the certificate may speak for others: that is how one
+    /// machine's API forwards to another's (Talos: pkg/grpc/middleware/authz/injector.go).
+    #[must_use]
+    pub fn speaking_for(&self, metadata: &MetadataMap) -> Self {
+        let stated: Vec<String> =
+            metadata.get_all("talos-role").iter().filter_map(|role| role.to_str().ok()).map(str::to_owned).collect();
+        let may = self.roles.iter().any(|role| role == "os:impersonator");
+        Self { roles: if may && !stated.is_empty() { stated } else { self.roles.clone() }, ..self.clone() }
+    }
+
     /// Ends the connection that the call came over; the call is never answered.
     pub(in crate::lab) async fn hang_up<T>(&self, ending: Ending) -> T {
         if ending == Ending::Reset {

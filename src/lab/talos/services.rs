@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Face, Replies, access, apply, etcd, events, health, info, power, state};
+use super::{Face, Replies, access, apply, etcd, events, health, info, inside, power, state};
 use crate::talos::wire::{cluster, common, cosi, machine, storage, time};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -20,15 +20,11 @@ impl machine::machine_service_server::MachineService for Face {
         self.call("machine.MachineService/Bootstrap", request, etcd::bootstrap).await.map(Response::new)
     }
 
-    type DmesgStream = Replies<common::Data>;
-
-    async fn dmesg(&self, request: Request<machine::DmesgRequest>) -> Answer<Self::DmesgStream> {
+    async fn dmesg(&self, request: Request<machine::DmesgRequest>) -> Answer<Replies<common::Data>> {
         self.stream("machine.MachineService/Dmesg", request, info::dmesg).await.map(Response::new)
     }
 
-    type EventsStream = Replies<machine::Event>;
-
-    async fn events(&self, request: Request<machine::EventsRequest>) -> Answer<Self::EventsStream> {
+    async fn events(&self, request: Request<machine::EventsRequest>) -> Answer<Replies<machine::Event>> {
         self.stream("machine.MachineService/Events", request, events::events).await.map(Response::new)
     }
 
@@ -77,20 +73,16 @@ impl machine::machine_service_server::MachineService for Face {
         self.call("machine.MachineService/Hostname", request, info::hostname).await.map(Response::new)
     }
 
-    type KubeconfigStream = Replies<common::Data>;
-
-    async fn kubeconfig(&self, request: Request<()>) -> Answer<Self::KubeconfigStream> {
+    async fn kubeconfig(&self, request: Request<()>) -> Answer<Replies<common::Data>> {
         self.stream("machine.MachineService/Kubeconfig", request, access::kubeconfig).await.map(Response::new)
     }
 
-    type LogsStream = Replies<common::Data>;
-
-    async fn logs(&self, request: Request<machine::LogsRequest>) -> Answer<Self::LogsStream> {
+    async fn logs(&self, request: Request<machine::LogsRequest>) -> Answer<Replies<common::Data>> {
         self.stream("machine.MachineService/Logs", request, info::logs).await.map(Response::new)
     }
 
     async fn memory(&self, request: Request<()>) -> Answer<machine::MemoryResponse> {
-        self.call("machine.MachineService/Memory", request, info::memory).await.map(Response::new)
+        self.call("machine.MachineService/Memory", request, inside::memory).await.map(Response::new)
     }
 
     async fn meta_write(&self, request: Request<machine::MetaWriteRequest>) -> Answer<machine::MetaWriteResponse> {
@@ -101,10 +93,8 @@ impl machine::machine_service_server::MachineService for Face {
         self.call("machine.MachineService/MetaDelete", request, info::meta_delete).await.map(Response::new)
     }
 
-    type ReadStream = Replies<common::Data>;
-
-    async fn read(&self, request: Request<machine::ReadRequest>) -> Answer<Self::ReadStream> {
-        self.stream("machine.MachineService/Read", request, info::read).await.map(Response::new)
+    async fn read(&self, request: Request<machine::ReadRequest>) -> Answer<Replies<common::Data>> {
+        self.stream("machine.MachineService/Read", request, inside::read).await.map(Response::new)
     }
 
     async fn reboot(&self, request: Request<machine::RebootRequest>) -> Answer<machine::RebootResponse> {
@@ -131,6 +121,93 @@ impl machine::machine_service_server::MachineService for Face {
         self.call("machine.MachineService/Upgrade", request, power::upgrade).await.map(Response::new)
     }
 
+    async fn containers(&self, request: Request<machine::ContainersRequest>) -> Answer<machine::ContainersResponse> {
+        self.call("machine.MachineService/Containers", request, inside::containers).await.map(Response::new)
+    }
+
+    async fn cpu_freq_stats(&self, request: Request<()>) -> Answer<machine::CpuFreqStatsResponse> {
+        self.call("machine.MachineService/CPUFreqStats", request, inside::frequencies).await.map(Response::new)
+    }
+
+    async fn cpu_info(&self, request: Request<()>) -> Answer<machine::CpuInfoResponse> {
+        self.call("machine.MachineService/CPUInfo", request, inside::cpus).await.map(Response::new)
+    }
+
+    async fn disk_stats(&self, request: Request<()>) -> Answer<machine::DiskStatsResponse> {
+        self.call("machine.MachineService/DiskStats", request, inside::disks).await.map(Response::new)
+    }
+
+    async fn etcd_alarm_disarm(&self, request: Request<()>) -> Answer<machine::EtcdAlarmResponse> {
+        self.call("machine.MachineService/EtcdAlarmDisarm", request, etcd::alarms).await.map(Response::new)
+    }
+
+    async fn etcd_alarm_list(&self, request: Request<()>) -> Answer<machine::EtcdAlarmResponse> {
+        self.call("machine.MachineService/EtcdAlarmList", request, etcd::alarms).await.map(Response::new)
+    }
+
+    async fn etcd_defragment(&self, request: Request<()>) -> Answer<machine::EtcdDefragmentResponse> {
+        self.call("machine.MachineService/EtcdDefragment", request, etcd::defragment).await.map(Response::new)
+    }
+
+    async fn etcd_snapshot(&self, request: Request<machine::EtcdSnapshotRequest>) -> Answer<Replies<common::Data>> {
+        self.stream("machine.MachineService/EtcdSnapshot", request, etcd::snapshot).await.map(Response::new)
+    }
+
+    async fn image_list(
+        &self,
+        request: Request<machine::ImageListRequest>,
+    ) -> Answer<Replies<machine::ImageListResponse>> {
+        self.stream("machine.MachineService/ImageList", request, inside::images).await.map(Response::new)
+    }
+
+    async fn list(&self, request: Request<machine::ListRequest>) -> Answer<Replies<machine::FileInfo>> {
+        self.stream("machine.MachineService/List", request, inside::list).await.map(Response::new)
+    }
+
+    async fn load_avg(&self, request: Request<()>) -> Answer<machine::LoadAvgResponse> {
+        self.call("machine.MachineService/LoadAvg", request, inside::load).await.map(Response::new)
+    }
+
+    async fn logs_containers(&self, request: Request<()>) -> Answer<machine::LogsContainersResponse> {
+        self.call("machine.MachineService/LogsContainers", request, inside::log_names).await.map(Response::new)
+    }
+
+    async fn mounts(&self, request: Request<()>) -> Answer<machine::MountsResponse> {
+        self.call("machine.MachineService/Mounts", request, inside::mounts).await.map(Response::new)
+    }
+
+    async fn netstat(&self, request: Request<machine::NetstatRequest>) -> Answer<machine::NetstatResponse> {
+        self.call("machine.MachineService/Netstat", request, inside::connections).await.map(Response::new)
+    }
+
+    async fn network_device_stats(&self, request: Request<()>) -> Answer<machine::NetworkDeviceStatsResponse> {
+        self.call("machine.MachineService/NetworkDeviceStats", request, inside::network).await.map(Response::new)
+    }
+
+    async fn processes(&self, request: Request<()>) -> Answer<machine::ProcessesResponse> {
+        self.call("machine.MachineService/Processes", request, inside::processes).await.map(Response::new)
+    }
+
+    async fn service_restart(&self, request: Request<machine::ServiceRequest>) -> Answer<machine::ServiceResponse> {
+        self.call("machine.MachineService/ServiceRestart", request, inside::restart).await.map(Response::new)
+    }
+
+    async fn service_start(&self, request: Request<machine::ServiceRequest>) -> Answer<machine::ServiceResponse> {
+        self.call("machine.MachineService/ServiceStart", request, inside::start).await.map(Response::new)
+    }
+
+    async fn service_stop(&self, request: Request<machine::ServiceRequest>) -> Answer<machine::ServiceResponse> {
+        self.call("machine.MachineService/ServiceStop", request, inside::stop).await.map(Response::new)
+    }
+
+    async fn stats(&self, request: Request<machine::StatsRequest>) -> Answer<machine::StatsResponse> {
+        self.call("machine.MachineService/Stats", request, inside::stats).await.map(Response::new)
+    }
+
+    async fn system_stat(&self, request: Request<()>) -> Answer<machine::SystemStatResponse> {
+        self.call("machine.MachineService/SystemStat", request, inside::system).await.map(Response::new)
+    }
+
     async fn version(&self, request: Request<()>) -> Answer<machine::VersionResponse> {
         self.call("machine.MachineService/Version", request, info::version).await.map(Response::new)
     }
@@ -152,9 +229,10 @@ impl storage::storage_service_server::StorageService for Face {
 
 #[tonic::async_trait]
 impl cluster::cluster_service_server::ClusterService for Face {
-    type HealthCheckStream = Replies<cluster::HealthCheckProgress>;
-
-    async fn health_check(&self, request: Request<cluster::HealthCheckRequest>) -> Answer<Self::HealthCheckStream> {
+    async fn health_check(
+        &self,
+        request: Request<cluster::HealthCheckRequest>,
+    ) -> Answer<Replies<cluster::HealthCheckProgress>> {
         self.stream("cluster.ClusterService/HealthCheck", request, health::check).await.map(Response::new)
     }
 }
@@ -176,15 +254,11 @@ impl cosi::state_server::State for Face {
         self.call("cosi.resource.State/Get", request, state::get).await.map(Response::new)
     }
 
-    type ListStream = Replies<cosi::ListResponse>;
-
-    async fn list(&self, request: Request<cosi::ListRequest>) -> Answer<Self::ListStream> {
+    async fn list(&self, request: Request<cosi::ListRequest>) -> Answer<Replies<cosi::ListResponse>> {
         self.stream("cosi.resource.State/List", request, state::list).await.map(Response::new)
     }
 
-    type WatchStream = Replies<cosi::WatchResponse>;
-
-    async fn watch(&self, request: Request<cosi::WatchRequest>) -> Answer<Self::WatchStream> {
+    async fn watch(&self, request: Request<cosi::WatchRequest>) -> Answer<Replies<cosi::WatchResponse>> {
         self.stream("cosi.resource.State/Watch", request, state::watch).await.map(Response::new)
     }
 }

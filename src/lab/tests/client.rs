@@ -135,6 +135,22 @@ impl Client {
         channel.map(Self).map_err(|error| format!("{error:?}"))
     }
 
+    /// What `talosctl --cert-fingerprint` would compare: of the certificate that the machine shows now.
+    pub(super) async fn fingerprint(lab: &Lab, ip: IpAddr) -> String {
+        let address = lab.endpoints().reach.socket(ip, 50_000);
+        let shake = async || -> std::io::Result<Vec<u8>> {
+            let connector = tokio_rustls::TlsConnector::from(Arc::new(config(&Trust::Anything)));
+            let stream = TcpStream::connect(address).await?;
+            let stream = connector.connect(ServerName::IpAddress(ip.into()), stream).await?;
+            let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).map(|leaf| leaf.to_vec());
+            leaf.ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+        };
+        let leaf = patiently(shake).await;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).unwrap();
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parsed.public_key().raw);
+        base64::Engine::encode(&base64::prelude::BASE64_STANDARD, hash)
+    }
+
     pub(super) fn channel(&self) -> Channel {
         self.0.clone()
     }

@@ -6,13 +6,15 @@ use prost::Message;
 use tonic::Code;
 
 use super::client::{Client, patiently};
+use super::kubectl::kubectl;
 use super::*;
 use crate::lab::fleet::Stage;
 use crate::talos::wire::cluster::cluster_service_client::ClusterServiceClient;
 use crate::talos::wire::cluster::{ClusterInfo, HealthCheckRequest};
 use crate::talos::wire::machine::apply_configuration_request::Mode;
 use crate::talos::wire::machine::{
-    BootstrapRequest, EtcdMemberListRequest, EventsRequest, MachineStatusEvent, RebootRequest,
+    BootstrapRequest, EtcdMemberListRequest, EventsRequest, MachineStatusEvent, RebootRequest, SequenceEvent,
+    ServiceStateEvent,
 };
 use crate::talos::wire::specs::MachineStatusSpec;
 
@@ -27,7 +29,7 @@ impl Lab {
         client.apply(config, AUTO).await.expect("the configuration is good");
     }
 
-    async fn running(&self, vmid: u32) {
+    pub(super) async fn running(&self, vmid: u32) {
         let ready = |world: &World| {
             let machine = world.fleet.machine(vmid)?;
             (machine.stage == Stage::Running && machine.system.as_ref()?.node_ready).then_some(())
@@ -37,7 +39,7 @@ impl Lab {
 }
 
 /// Kubeconfig as a client gets it: the one entry of an archive that was never closed.
-async fn kubeconfig(client: &Client) -> String {
+pub(super) async fn kubeconfig(client: &Client) -> String {
     let mut stream = client.machine().kubeconfig(()).await.unwrap().into_inner();
     let mut bytes = Vec::new();
     while let Some(piece) = stream.message().await.unwrap() {
@@ -48,21 +50,6 @@ async fn kubeconfig(client: &Client) -> String {
     let mut text = String::new();
     entry.read_to_string(&mut text).unwrap();
     text
-}
-
-/// What kubectl prints; `None` where it is not installed.
-async fn kubectl(kubeconfig: &str, arguments: &[&str]) -> Option<String> {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut file, kubeconfig.as_bytes()).unwrap();
-    let home = tempfile::tempdir().unwrap();
-    let mut command = tokio::process::Command::new("kubectl");
-    command.env("HOME", home.path()).arg("--kubeconfig").arg(file.path()).args(arguments);
-    let output = match command.output().await {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        output => output.unwrap(),
-    };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8(output.stdout).unwrap())
 }
 
 async fn one_machine(version: &str, contract: &str) {
@@ -102,12 +89,11 @@ async fn one_machine(version: &str, contract: &str) {
     assert!(text.contains("server: https://10.83.0.5:6443"));
     let dialled = lab.endpoints().reach.socket(ip.into(), 6443).to_string();
     let text = text.replace("10.83.0.5:6443", &dialled);
-    let Some(nodes) = kubectl(&text, &["get", "nodes", "-o", "wide"]).await else { return };
-    assert!(nodes.contains("m-101") && nodes.contains(" Ready ") && nodes.contains("10.83.0.5"), "{nodes}");
-    let pods = kubectl(&text, &["get", "pods", "--all-namespaces"]).await.unwrap();
-    assert!(pods.contains("kube-apiserver-m-101") && pods.contains("coredns"), "{pods}");
-    let name = kubectl(&text, &["get", "node", "m-101", "-o", "jsonpath={.status.conditions[0].status}"]).await;
-    assert_eq!(name.as_deref(), Some("True"));
+    let nodes = kubectl(&text, &["get", "nodes", "-o", "wide"]).await;
+    assert!(
+        nodes.out.contains("m-101") && nodes.out.contains(" Ready ") && nodes.out.contains("10.83.0.5"),
+        "{nodes:?}"
+    );
 }
 
 #[tokio::test]
@@ -218,12 +204,35 @@ async fn events_begin_with_a_hello_and_a_reboot_ends_them() {
     let mut events = client.machine().events(request).await.unwrap().into_inner();
     let hello = events.message().await.unwrap().expect("a hello").data.unwrap();
     assert!(hello.type_url.is_empty());
-    let event = events.message().await.unwrap().expect("the stage").data.unwrap();
-    assert_eq!(event.type_url, "talos/runtime/machine.MachineStatusEvent");
-    assert_eq!(MachineStatusEvent::decode(&*event.value).unwrap().stage, 1);
+    let mut told = Vec::new();
+    let status = loop {
+        let event = events.message().await.unwrap().expect("the stage is told last").data.unwrap();
+        match event.type_url.strip_prefix("talos/runtime/machine.").expect("Talos's own prefix") {
+            "MachineStatusEvent" => break MachineStatusEvent::decode(&*event.value).unwrap(),
+            "SequenceEvent" => {
+                let sequence = SequenceEvent::decode(&*event.value).unwrap();
+                told.push((sequence.sequence, sequence.action));
+            }
+            "ServiceStateEvent" => {
+                let service = ServiceStateEvent::decode(&*event.value).unwrap();
+                told.push((service.service, -1));
+            }
+            _ => {}
+        }
+    };
+    assert_eq!(status.stage, 1);
+    let (start, stop) = (1, 2);
+    let sequences: Vec<(&str, i32)> =
+        told.iter().filter(|(_, action)| *action > 0).map(|(name, action)| (name.as_str(), *action)).collect();
+    assert_eq!(sequences, [("initialize", start), ("initialize", stop), ("boot", start)]);
+    assert!(told.contains(&("etcd".into(), -1)), "{told:?}");
     let boot = system(&lab.shared().lock(), 101).unwrap().boot;
     client.machine().reboot(RebootRequest::default()).await.expect("an administrator may");
-    assert!(matches!(events.message().await, Ok(None) | Err(_)));
+    let mut left = Vec::new();
+    while let Ok(Some(event)) = events.message().await {
+        left.push(event.data.unwrap().type_url);
+    }
+    assert!(left.len() <= 2, "the stream ends with the boot: {left:?}");
     assert!(system(&lab.shared().lock(), 101).unwrap().boot > boot);
 }
 

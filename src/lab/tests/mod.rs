@@ -1,7 +1,10 @@
 //! The lab over its own wires, with clients that know nothing but the protocol.
 
+mod apply;
 mod client;
 mod faults;
+mod inside;
+mod kubectl;
 mod life;
 mod maintenance;
 mod routing;

@@ -142,10 +142,10 @@ fn etcd_data_survives_a_reboot_and_not_a_reset() {
     bench.fleet.reboot(101, true);
     bench.settle();
     assert_eq!(*bench.stage(101), Stage::Running);
-    bench.fleet.reset_system(101, Wipe { system: true, state: false, ephemeral: false }, true);
+    bench.fleet.reset_system(101, Wipe { system: true, state: false, ephemeral: false, meta: false }, true);
     bench.settle();
     assert_eq!(*bench.stage(101), Stage::Maintenance);
-    bench.fleet.reset_system(101, Wipe { system: true, state: false, ephemeral: false }, false);
+    bench.fleet.reset_system(101, Wipe { system: true, state: false, ephemeral: false, meta: false }, false);
     bench.settle();
     assert!(!bench.fleet.is_powered(101));
 }

@@ -142,3 +142,26 @@ fn the_guest_agent_needs_its_channel_and_its_extension() {
     let (bench, vmid) = maintenance(|hardware| hardware.agent = false);
     assert_eq!(bench.fleet.agent_interfaces(vmid), None);
 }
+
+#[test]
+fn the_seed_drive_may_carry_the_configuration() {
+    let with = |user_data: &str| {
+        let files = serde_json::json!({"user-data": user_data});
+        let head = format!("talos-lab-cidata {files}\n").into_bytes();
+        let mut hardware = vm(101, &image("v1.12.4", "nocloud", true));
+        hardware.drives.push(Drive { device: "ide0".into(), medium: Medium::Cdrom { volid: "seed".into(), head } });
+        let mut bench = Bench::new();
+        bench.boot(hardware);
+        bench
+    };
+    let whole = with(&Config::control_plane().applied().text);
+    assert_eq!(*whole.stage(101), Stage::Booting, "it installed itself and nobody was asked");
+    assert!(whole.system(101).disk.is_some());
+    let part = with("apiVersion: v1alpha1\nkind: HostnameConfig\nhostname: by-part\n");
+    assert_eq!((part.stage(101), part.system(101).hostname.as_str()), (&Stage::Maintenance, "by-part"));
+    for bad in ["", "a: ["] {
+        let bench = with(bad);
+        assert!(matches!(bench.stage(101), Stage::Dead(_)), "{bad:?}: {:?}", bench.stage(101));
+        assert!(bench.fleet.listeners().is_empty());
+    }
+}

@@ -7,11 +7,16 @@ use serde_json::{Value, json};
 use super::{Resource, View, resource};
 use crate::inventory::Role;
 use crate::talos::wire::common::NetIp;
-use crate::talos::wire::specs::{MachineType, MemberSpec, NodeStatusSpec, StaticPodStatusSpec};
+use crate::talos::wire::specs::{
+    IdentitySpec, MachineType, MemberSpec, NodeStatusSpec, NodenameSpec, StaticPodStatusSpec,
+};
 
 /// The machines that discovery finds: all that are configured for this cluster and answer.
 pub(super) fn members(view: &View<'_>, list: &mut Vec<Resource>) {
     let Some(config) = view.system.config.as_ref().filter(|config| config.complete) else { return };
+    let own = IdentitySpec { node_id: format!("lab-{}", view.machine.hardware.vmid) };
+    let yaml = json!({"nodeId": own.node_id});
+    list.push(resource("cluster", "Identities.cluster.talos.dev", "local", &own, &yaml));
     for machine in view.fleet.machines() {
         let Some(system) = &machine.system else { continue };
         let Some(other) = system.config.as_ref().filter(|other| other.complete) else { continue };
@@ -41,6 +46,11 @@ pub(super) fn members(view: &View<'_>, list: &mut Vec<Resource>) {
 
 /// Its Kubernetes node, and what runs there without being asked of the API.
 pub(super) fn kubernetes(view: &View<'_>, list: &mut Vec<Resource>) {
+    if view.system.config.as_ref().is_some_and(|config| config.complete) {
+        let nodename = view.system.hostname.clone();
+        let yaml = json!({"nodename": nodename});
+        list.push(resource("k8s", "Nodenames.kubernetes.talos.dev", "nodename", &NodenameSpec { nodename }, &yaml));
+    }
     if let Some(node) = view.system.joined.and_then(|id| view.fleet.etcd(id)?.nodes.get(&view.system.hostname)) {
         let name = &view.system.hostname;
         let ready = view.system.node_ready;

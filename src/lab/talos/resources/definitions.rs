@@ -6,38 +6,18 @@
 
 use serde_json::json;
 
+use super::kinds::{KINDS, Kind};
 use super::{Resource, resource};
+use crate::lab::fleet::minor::Minor;
 use crate::talos::wire::specs::ResourceDefinitionSpec;
 use crate::talos::wire::specs::resource_definition_spec::{PrintColumn, Sensitivity};
-
-/// One type of resource.
-struct Kind {
-    /// In full, as `LinkStatuses.net.talos.dev`.
-    name: &'static str,
-    /// Where a client looks that was told no namespace.
-    namespace: &'static str,
-    aliases: &'static [&'static str],
-    /// Title and path below the spec.
-    columns: Columns,
-    /// Only an administrator may read it.
-    sensitive: bool,
-}
-
-type Columns = &'static [(&'static str, &'static str)];
-
-const fn open(name: &'static str, namespace: &'static str, aliases: &'static [&'static str], columns: Columns) -> Kind {
-    Kind { name, namespace, aliases, columns, sensitive: false }
-}
-
-const fn sensitive(name: &'static str, namespace: &'static str) -> Kind {
-    Kind { name, namespace, aliases: &[], columns: &[], sensitive: true }
-}
 
 const META: &str = "meta";
 const DEFINITIONS: &str = "ResourceDefinitions.meta.cosi.dev";
 const NAMESPACE_TYPE: &str = "Namespaces.meta.cosi.dev";
 
-pub const NAMESPACES: [&str; 16] = [
+/// Those that are there on every machine, whatever its configuration.
+const NAMESPACES: [&str; 17] = [
     "runtime",
     "network",
     "network-config",
@@ -53,117 +33,49 @@ pub const NAMESPACES: [&str; 16] = [
     "perf",
     "cri",
     "kubespan",
+    "security",
     META,
 ];
 
-/// Types that the lab knows, whether or not it ever has one.
-#[rustfmt::skip]
-static KINDS: [Kind; 48] = [
-    open(DEFINITIONS, META, &["api-resources"], &[("Aliases", ".aliases[:]")]),
-    open(NAMESPACE_TYPE, META, &["ns"], &[("Description", ".description")]),
-    open("LinkStatuses.net.talos.dev", "network", &["link", "links"], &[
-        ("Alias", ".alias"), ("Type", ".type"), ("Kind", ".kind"), ("Hw Addr", ".hardwareAddr"),
-        ("Oper State", ".operationalState"), ("Link State", ".linkState"),
-    ]),
-    open("AddressStatuses.net.talos.dev", "network", &["address", "addresses"], &[("Address", ".address"), ("Link", ".linkName")]),
-    open("NodeAddresses.net.talos.dev", "network", &[], &[("Addresses", ".addresses"), ("SortAlgorithm", ".sortAlgorithm")]),
-    open("HostnameStatuses.net.talos.dev", "network", &["hostname"], &[("Hostname", ".hostname"), ("Domainname", ".domainname")]),
-    open("RouteStatuses.net.talos.dev", "network", &["route", "routes"], &[
-        ("Destination", ".dst"), ("Gateway", ".gateway"), ("Link", ".outLinkName"), ("Metric", ".priority"),
-    ]),
-    open("ResolverStatuses.net.talos.dev", "network", &["resolvers"], &[("Resolvers", ".dnsServers"), ("Search Domains", ".searchDomains")]),
-    open("TimeServerStatuses.net.talos.dev", "network", &["timeserver", "timeservers"], &[("Timeservers", ".timeServers")]),
-    open("NetworkStatuses.net.talos.dev", "network", &["netstatus", "netstatuses"], &[
-        ("Address", ".addressReady"), ("Connectivity", ".connectivityReady"), ("Hostname", ".hostnameReady"), ("Etc", ".etcFilesReady"),
-    ]),
-    open("SystemInformations.hardware.talos.dev", "hardware", &["systeminformation"], &[
-        ("Manufacturer", ".manufacturer"), ("ProductName", ".productName"), ("Version", ".version"),
-        ("SerialNumber", ".serialnumber"), ("UUID", ".uuid"), ("WakeUpType", ".wakeUpType"), ("SKUNumber", ".skuNumber"),
-    ]),
-    open("Processors.hardware.talos.dev", "hardware", &["cpus", "cpu"], &[
-        ("Manufacturer", ".manufacturer"), ("Model", ".productName"), ("Cores", ".coreCount"), ("Threads", ".threadCount"),
-    ]),
-    open("MemoryModules.hardware.talos.dev", "hardware", &["memorymodules", "ram"], &[
-        ("Manufacturer", ".manufacturer"), ("Model", ".productName"), ("SizeMiB", ".sizeMiB"),
-    ]),
-    open("Disks.block.talos.dev", "runtime", &[], &[
-        ("Size", ".pretty_size"), ("Read Only", ".readonly"), ("Transport", ".transport"), ("Rotational", ".rotational"),
-        ("WWID", ".wwid"), ("Model", ".model"), ("Serial", ".serial"),
-    ]),
-    open("SystemDisks.block.talos.dev", "runtime", &[], &[("Disk", ".diskID")]),
-    open("DiscoveredVolumes.block.talos.dev", "runtime", &[], &[
-        ("Type", ".type"), ("Size", ".pretty_size"), ("Discovered", ".name"), ("Label", ".label"), ("PartitionLabel", ".partition_label"),
-    ]),
-    open("VolumeStatuses.block.talos.dev", "runtime", &[], &[
-        ("Type", ".type"), ("Phase", ".phase"), ("Location", ".location"), ("Size", ".prettySize"),
-    ]),
-    open("MachineStatuses.runtime.talos.dev", "runtime", &[], &[("Stage", ".stage"), ("Ready", ".status.ready")]),
-    open("SecurityStates.talos.dev", "runtime", &[], &[
-        ("SecureBoot", ".secureBoot"), ("UKISigningKeyFingerprint", ".ukiSigningKeyFingerprint"),
-        ("PCRSigningKeyFingerprint", ".pcrSigningKeyFingerprint"), ("SELinuxState", ".selinuxState"),
-        ("ModuleSignatureEnforced", ".moduleSignatureEnforced"),
-    ]),
-    open("ExtensionStatuses.runtime.talos.dev", "runtime", &["extensions"], &[("Name", ".metadata.name"), ("Version", ".metadata.version")]),
-    open("PlatformMetadatas.talos.dev", "runtime", &[], &[
-        ("Platform", ".platform"), ("Type", ".instanceType"), ("Region", ".region"), ("Zone", ".zone"),
-    ]),
-    open("MetaKeys.runtime.talos.dev", "runtime", &["meta"], &[("Value", ".value")]),
-    open("KernelCmdlines.runtime.talos.dev", "runtime", &["cmdline"], &[("Cmdline", ".cmdline")]),
-    open("Diagnostics.runtime.talos.dev", "runtime", &[], &[("Message", ".message")]),
-    open("Services.v1alpha1.talos.dev", "runtime", &["svc"], &[("Running", ".running"), ("Healthy", ".healthy"), ("Health Unknown", ".unknown")]),
-    open("TimeStatuses.v1alpha1.talos.dev", "runtime", &[], &[("Synced", ".synced")]),
-    open("MachineTypes.config.talos.dev", "config", &[], &[("Type", "@")]),
-    open("Members.cluster.talos.dev", "cluster", &[], &[
-        ("Hostname", ".hostname"), ("Machine Type", ".machineType"), ("OS", ".operatingSystem"), ("Addresses", ".addresses"),
-    ]),
-    open("Affiliates.cluster.talos.dev", "cluster", &[], &[("Hostname", ".hostname"), ("Machine Type", ".machineType"), ("Addresses", ".addresses")]),
-    open("Identities.cluster.talos.dev", "cluster", &[], &[("ID", ".nodeId")]),
-    open("Nodenames.kubernetes.talos.dev", "k8s", &[], &[("Nodename", ".nodename")]),
-    open("NodeStatuses.kubernetes.talos.dev", "k8s", &[], &[("Ready", ".nodeReady"), ("Unschedulable", ".unschedulable")]),
-    open("StaticPodStatuses.kubernetes.talos.dev", "k8s", &["podstatus"], &[("Ready", ".conditions[?(@.type==\"Ready\")].status")]),
-    open("StaticPods.kubernetes.talos.dev", "controlplane", &[], &[]),
-    open("EtcdMembers.etcd.talos.dev", "etcd", &[], &[("Member ID", ".memberID")]),
-    open("Versions.runtime.talos.dev", "runtime", &[], &[("Version", ".version")]),
-    open("BootIDs.runtime.talos.dev", "runtime", &[], &[]),
-    open("UnattendedInstallStatuses.runtime.talos.dev", "runtime", &[], &[]),
-    open("KubeSpanPeerStatuses.kubespan.talos.dev", "kubespan", &[], &[]),
-    sensitive("MachineConfigs.config.talos.dev", "config"),
-    sensitive("LinkSpecs.net.talos.dev", "network"),
-    sensitive("OperatorSpecs.net.talos.dev", "network"),
-    sensitive("DeviceConfigSpecs.net.talos.dev", "network"),
-    sensitive("OSRootSecrets.secrets.talos.dev", "secrets"),
-    sensitive("VolumeConfigs.block.talos.dev", "runtime"),
-    sensitive("KubeletSpecs.kubernetes.talos.dev", "k8s"),
-    sensitive("NodeLabelSpecs.k8s.talos.dev", "k8s"),
-    sensitive("ExtensionServiceConfigs.runtime.talos.dev", "runtime"),
-];
-
-/// `None`: no such type. Else whether it is sensitive. The check forgives letter case; the store does not.
-pub fn known(kind: &str) -> Option<bool> {
-    KINDS.iter().find(|known| known.name.eq_ignore_ascii_case(kind)).map(|known| known.sensitive)
+/// Every namespace of a minor.
+pub fn namespaces(minor: &Minor) -> impl Iterator<Item = &'static str> {
+    let more: &[&str] = if minor.volume_removal { &["containers", "storage"] } else { &[] };
+    NAMESPACES.into_iter().chain(more.iter().copied())
 }
 
-/// The resources of namespace `meta`: the same on every machine.
-pub fn meta() -> Vec<Resource> {
-    let namespaces = NAMESPACES.iter().map(|name| resource(META, NAMESPACE_TYPE, *name, &String::new(), &json!({})));
-    KINDS.iter().map(definition).chain(namespaces).collect()
+/// `None`: no such type. Else whether it is sensitive. The check forgives letter case; the store does not.
+pub fn known(kind: &str, minor: &Minor) -> Option<bool> {
+    of(minor).find(|known| known.name.eq_ignore_ascii_case(kind)).map(|known| known.sensitive)
+}
+
+fn of(minor: &Minor) -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().filter(move |kind| (kind.since..=kind.until).contains(&minor.minor))
+}
+
+/// The resources of namespace `meta`: the same on every machine of a minor.
+pub fn meta(minor: &Minor) -> Vec<Resource> {
+    let namespaces = namespaces(minor).map(|name| resource(META, NAMESPACE_TYPE, name, &String::new(), &json!({})));
+    of(minor).map(definition).chain(namespaces).collect()
 }
 
 fn definition(kind: &Kind) -> Resource {
     let (plural, _) = kind.name.split_once('.').unwrap_or((kind.name, ""));
     let display = singular(plural);
     let mut aliases: Vec<String> = kind.aliases.iter().map(|&alias| alias.to_owned()).collect();
-    aliases.push(display.to_lowercase());
-    let capitals: String = plural.chars().filter(char::is_ascii_uppercase).collect();
-    if capitals.len() > 1 {
-        aliases.push(capitals.to_lowercase());
-        if !capitals.ends_with('S') {
-            aliases.push(format!("{}s", capitals.to_lowercase()));
+    let mut all: Vec<String> = Vec::new();
+    if kind.automatic {
+        aliases.push(display.to_lowercase());
+        let capitals: String = plural.chars().filter(char::is_ascii_uppercase).collect();
+        if capitals.len() > 1 {
+            aliases.push(capitals.to_lowercase());
+            if !capitals.ends_with('S') {
+                aliases.push(format!("{}s", capitals.to_lowercase()));
+            }
         }
+        // Every leading part of the type, but not all of it.
+        all.extend(kind.name.match_indices('.').map(|(at, _)| kind.name[..at].to_lowercase()));
     }
-    // Every leading part of the type, but not all of it.
-    let dots = kind.name.match_indices('.').map(|(at, _)| kind.name[..at].to_lowercase());
-    let all: Vec<String> = dots.chain(aliases.iter().cloned()).collect();
+    all.extend(aliases.iter().cloned());
     let columns: Vec<PrintColumn> = kind
         .columns
         .iter()
@@ -191,7 +103,7 @@ fn definition(kind: &Kind) -> Resource {
 }
 
 /// Of the plurals above.
-fn singular(plural: &str) -> String {
+pub fn singular(plural: &str) -> String {
     let stem = |ending: &str| plural.strip_suffix(ending);
     match (stem("ies"), stem("tuses"), stem("sses"), stem("s")) {
         (Some(stem), ..) => format!("{stem}y"),
@@ -208,13 +120,17 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::lab::fleet::minor;
 
     #[test]
     fn types_are_known_in_any_case_and_unknown_otherwise() {
-        assert_eq!(known("linkstatuses.net.talos.dev"), Some(false));
-        assert_eq!(known("LinkSpecs.net.talos.dev"), Some(true));
-        assert_eq!(known("links"), None);
-        assert!(KINDS.iter().all(|kind| NAMESPACES.contains(&kind.namespace)));
+        let minor = minor::of("v1.12.4");
+        assert_eq!(known("linkstatuses.net.talos.dev", minor), Some(false));
+        assert_eq!(known("LinkSpecs.net.talos.dev", minor), Some(true));
+        assert_eq!(known("links", minor), None);
+        let boots = "BootIDs.runtime.talos.dev";
+        assert_eq!((known(boots, minor), known(boots, minor::of("v1.14.0"))), (None, Some(false)));
+        assert!(of(minor).all(|kind| namespaces(minor).any(|known| known == kind.namespace)));
     }
 
     #[test]
@@ -234,7 +150,7 @@ mod tests {
     #[test]
     fn every_word_that_people_type_means_one_type() {
         let mut meanings: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for resource in meta().iter().filter(|resource| resource.kind == DEFINITIONS) {
+        for resource in meta(minor::of("v1.13.0")).iter().filter(|resource| resource.kind == DEFINITIONS) {
             let spec = ResourceDefinitionSpec::decode(&*resource.proto).unwrap();
             assert_eq!(resource.id, spec.resource_type.to_lowercase());
             for alias in std::iter::once(resource.id.clone()).chain(spec.all_aliases) {
@@ -245,6 +161,7 @@ mod tests {
             ("links", "LinkStatuses.net.talos.dev"),
             ("linkstatuses.net", "LinkStatuses.net.talos.dev"),
             ("members", "Members.cluster.talos.dev"),
+            ("mountstatus", "MountStatuses.block.talos.dev"),
             ("machinestatus", "MachineStatuses.runtime.talos.dev"),
             ("nodestatus", "NodeStatuses.kubernetes.talos.dev"),
             ("disks", "Disks.block.talos.dev"),

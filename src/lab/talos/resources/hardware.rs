@@ -5,7 +5,10 @@ use serde_json::json;
 use super::{Resource, View, resource};
 use crate::lab::fleet::devices;
 use crate::lab::hardware::Medium;
-use crate::talos::wire::specs::{DiskSpec, SystemDiskSpec, SystemInformationSpec, VolumePhase, VolumeStatusSpec};
+use crate::talos::wire::specs::{
+    DiscoveredVolumeSpec, DiskSpec, MemoryModuleSpec, ProcessorSpec, SystemDiskSpec, SystemInformationSpec,
+    VolumePhase, VolumeStatusSpec,
+};
 
 const GIB: u64 = 1 << 30;
 
@@ -27,8 +30,71 @@ pub(super) fn add(view: &View<'_>, list: &mut Vec<Resource>) {
         "serialnumber": serial, "uuid": uuid, "wakeUpType": "Power Switch", "skuNumber": "",
     });
     list.push(resource("hardware", "SystemInformations.hardware.talos.dev", "systeminformation", &spec, &yaml));
+    modules(view, list);
     disks(view, list);
     volumes(view, list);
+    discovered(view, list);
+}
+
+fn modules(view: &View<'_>, list: &mut Vec<Resource>) {
+    let hardware = &view.machine.hardware;
+    let cpu = ProcessorSpec {
+        socket: "CPU 0".into(),
+        manufacturer: "QEMU".into(),
+        product_name: hardware.cpu.clone(),
+        core_count: hardware.cores,
+        core_enabled: hardware.cores,
+        thread_count: hardware.cores,
+    };
+    let yaml = json!({
+        "socket": cpu.socket, "manufacturer": cpu.manufacturer, "productName": cpu.product_name,
+        "coreCount": cpu.core_count, "coreEnabled": cpu.core_enabled, "threadCount": cpu.thread_count,
+    });
+    list.push(resource("hardware", "Processors.hardware.talos.dev", "CPU-0", &cpu, &yaml));
+    let size = u32::try_from(hardware.memory_mib).unwrap_or(u32::MAX);
+    let module = MemoryModuleSpec { size, device_locator: "DIMM 0".into(), manufacturer: "QEMU".into() };
+    let yaml = json!({"sizeMiB": size, "deviceLocator": module.device_locator, "manufacturer": module.manufacturer});
+    list.push(resource("hardware", "MemoryModules.hardware.talos.dev", "DIMM-0", &module, &yaml));
+}
+
+/// What Talos finds on the disks: the installed one has its partitions.
+fn discovered(view: &View<'_>, list: &mut Vec<Resource>) {
+    let mut find = |id: &str, size: u64, kind: &str, name: &str, label: &str, parent: &str, index: u64| {
+        let path = format!("/dev/{id}");
+        let pretty = format!("{} MB", size / 1_000_000);
+        let spec = DiscoveredVolumeSpec {
+            size,
+            name: name.to_owned(),
+            partition_label: label.to_owned(),
+            partition_index: index,
+            r#type: kind.to_owned(),
+            parent: parent.to_owned(),
+            dev_path: path.clone(),
+            pretty_size: pretty.clone(),
+        };
+        let yaml = json!({
+            "dev_path": path, "type": kind, "size": size, "pretty_size": pretty, "name": name,
+            "partition_label": label, "partition_index": index, "parent": parent,
+        });
+        list.push(resource("runtime", "DiscoveredVolumes.block.talos.dev", id, &spec, &yaml));
+    };
+    for device in devices(&view.machine.hardware) {
+        let installed = view.fleet.disk(device.volid).is_some_and(|disk| disk.image.is_some());
+        find(&device.name, device.bytes, "disk", if installed { "gpt" } else { "" }, "", "", 0);
+        if !installed {
+            continue;
+        }
+        let rest = device.bytes.saturating_sub(3 * GIB);
+        let partitions = [
+            ("EFI", 2 * GIB, "vfat"),
+            ("META", 1 << 20, "talosmeta"),
+            ("STATE", 100 << 20, "xfs"),
+            ("EPHEMERAL", rest, "xfs"),
+        ];
+        for ((label, size, name), index) in partitions.into_iter().zip([1, 3, 4, 5]) {
+            find(&format!("{}{index}", device.name), size, "partition", name, label, &device.name, index);
+        }
+    }
 }
 
 fn disks(view: &View<'_>, list: &mut Vec<Resource>) {

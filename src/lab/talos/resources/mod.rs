@@ -6,13 +6,14 @@
 mod cluster;
 mod definitions;
 mod hardware;
+mod kinds;
 mod network;
 mod runtime;
 
 use prost::Message;
 use serde_json::Value;
 
-pub use definitions::{NAMESPACES, known, meta};
+pub use definitions::{known, meta, namespaces, singular};
 pub(super) use runtime::machine_status;
 
 use crate::lab::fleet::{Fleet, Machine, System};

@@ -9,7 +9,7 @@ use crate::lab::fleet::link_name;
 use crate::talos::wire::common::{NetIp, NetIpPrefix};
 use crate::talos::wire::specs::{
     AddressFamily, AddressScope, AddressStatusSpec, HostnameStatusSpec, LinkStatusSpec, LinkType, NetworkStatusSpec,
-    NodeAddressSpec, OperationalState,
+    NodeAddressSpec, OperationalState, ResolverStatusSpec, RouteStatusSpec, TimeServerStatusSpec,
 };
 
 const NS: &str = "network";
@@ -20,6 +20,7 @@ const FLAGS_UP: u32 = 0x1_1043;
 pub(super) fn add(view: &View<'_>, list: &mut Vec<Resource>) {
     links(view, list);
     addresses(view, list);
+    routes(view, list);
     let hostname = &view.system.hostname;
     list.push(resource(
         NS,
@@ -41,6 +42,34 @@ pub(super) fn add(view: &View<'_>, list: &mut Vec<Resource>) {
         },
         &json!({"addressReady": ready, "connectivityReady": ready, "hostnameReady": true, "etcFilesReady": true}),
     ));
+}
+
+/// The site's router has the network's first address: it routes, resolves names, and knows the time servers.
+fn routes(view: &View<'_>, list: &mut Vec<Resource>) {
+    let gateway = view.fleet.gateway();
+    let Some(first) = view.system.addresses.first().filter(|address| address.connected) else { return };
+    let link = link_name(view.system, first.nic);
+    let spec = RouteStatusSpec {
+        family: AddressFamily::Inet4.into(),
+        destination: None,
+        gateway: Some(NetIp { ip: gateway.octets().to_vec() }),
+        out_link_index: 3 + u32::try_from(first.nic).unwrap_or(0),
+        out_link_name: link.clone(),
+        priority: 1024,
+    };
+    let yaml = json!({
+        "family": "inet4", "dst": "", "src": "", "gateway": gateway.to_string(), "outLinkIndex": spec.out_link_index,
+        "outLinkName": link, "table": "main", "priority": 1024, "scope": "global", "type": "unicast", "flags": "",
+        "protocol": "dhcp",
+    });
+    list.push(resource(NS, "RouteStatuses.net.talos.dev", format!("{link}/inet4/{gateway}//1024"), &spec, &yaml));
+    let resolvers = ResolverStatusSpec { dns_servers: vec![NetIp { ip: gateway.octets().to_vec() }] };
+    let yaml = json!({"dnsServers": [gateway.to_string()], "searchDomains": []});
+    list.push(resource(NS, "ResolverStatuses.net.talos.dev", "resolvers", &resolvers, &yaml));
+    let servers = vec!["time.cloudflare.com".to_owned()];
+    let yaml = json!({"timeServers": servers});
+    let spec = TimeServerStatusSpec { ntp_servers: servers };
+    list.push(resource(NS, "TimeServerStatuses.net.talos.dev", "timeservers", &spec, &yaml));
 }
 
 fn links(view: &View<'_>, list: &mut Vec<Resource>) {

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::{Resource, View, resource};
 use crate::inventory::Role;
-use crate::lab::fleet::{Machine, Stage, System};
-use crate::lab::talos::info::services_of;
+use crate::lab::fleet::{Machine, Stage, System, services_of};
 use crate::talos::wire::specs::{
-    BootIdSpec, ExtensionMetadata, ExtensionStatusSpec, MachineConfigSpec, MachineStage, MachineStatusSpec,
-    MachineStatusStatus, MachineType, PlatformMetadataSpec, SecurityStateSpec, ServiceSpec, TimeStatusSpec,
-    UnattendedInstallPhase, UnattendedInstallStatusSpec, UnmetCondition, VersionSpec,
+    BootIdSpec, EtcdMemberSpec, ExtensionMetadata, ExtensionStatusSpec, KernelCmdlineSpec, MachineConfigSpec,
+    MachineStage, MachineStatusSpec, MachineStatusStatus, MachineType, MetaKeySpec, PlatformMetadataSpec,
+    SecurityStateSpec, ServiceSpec, TimeStatusSpec, UnattendedInstallPhase, UnattendedInstallStatusSpec,
+    UnmetCondition, VersionSpec,
 };
 
 const NS: &str = "runtime";
@@ -48,6 +48,21 @@ pub(super) fn add(view: &View<'_>, list: &mut Vec<Resource>) {
     list.push(resource(NS, "TimeStatuses.v1alpha1.talos.dev", "node", &time, &yaml));
     unattended(view, list);
     config(view, list);
+    if system.minor.cmdline {
+        let cmdline = system.cmdline();
+        let yaml = json!({"cmdline": cmdline});
+        list.push(resource(NS, "KernelCmdlines.runtime.talos.dev", "cmdline", &KernelCmdlineSpec { cmdline }, &yaml));
+    }
+    for (key, value) in &system.meta {
+        let value = String::from_utf8_lossy(value).into_owned();
+        let yaml = json!({"value": value});
+        list.push(resource(NS, "MetaKeys.runtime.talos.dev", format!("{key:#04x}"), &MetaKeySpec { value }, &yaml));
+    }
+    if let Some((_, member)) = view.fleet.etcd_of(view.machine.hardware.vmid).filter(|_| system.etcd_healthy) {
+        let id = format!("{member:016x}");
+        let yaml = json!({"memberID": id});
+        list.push(resource("etcd", "EtcdMembers.etcd.talos.dev", "local", &EtcdMemberSpec { member_id: id }, &yaml));
+    }
 }
 
 /// Stage and readiness, by the minor's rules (Talos: controllers/runtime/machine_status.go).
