@@ -195,3 +195,15 @@ async fn a_new_vm_is_unknown_to_the_cluster_until_its_node_speaks() {
     let row = lab.data("GET", "/cluster/resources?type=vm", &[]).await[0].clone();
     assert_eq!((&row["status"], &row["name"]), (&json!("stopped"), &json!("new")));
 }
+
+#[tokio::test]
+async fn a_login_cookie_wins_over_a_token() {
+    let lab = lab(|_| ()).await;
+    let ask = |cookie: &'static str| {
+        let url = format!("https://{}/api2/json/version", lab.server.address());
+        let token = format!("PVEAPIToken={TOKEN_ID}={SECRET}");
+        let request = lab.client.get(url).header("Authorization", token).header("Cookie", cookie);
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    assert_eq!((ask("PVEAuthCookie=PVE:root@pam:0::x").await, ask("lang=en").await), (401, 200));
+}
