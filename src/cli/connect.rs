@@ -10,9 +10,10 @@ use super::lab::{self, Access};
 use super::{Global, home};
 use crate::discovery::{Finder, Method};
 use crate::factory::{Factory, FactoryOptions};
+use crate::machineconfig::patch::Within;
 use crate::machineconfig::{Minor, Patch, PatchSource};
 use crate::plan::{Origin, PatchesByMachine, deadlines};
-use crate::profile::{self, Endpoints, Mode, Profile, SecretRef, Tls};
+use crate::profile::{self, Endpoints, Mode, PatchRef, Profile, SecretRef, Tls};
 use crate::pve::{Fingerprint, Options, Pve, Trust};
 use crate::reach::Reach;
 use crate::secrets::{Provider, Token, env};
@@ -165,7 +166,8 @@ impl Connection {
     }
 }
 
-fn bundle_file(profile: &Profile, state_dir: &Path) -> Provider {
+/// Where the bundle of a rehearsal on the lab is kept.
+pub(super) fn bundle_file(profile: &Profile, state_dir: &Path) -> Provider {
     Provider::File { path: crate::engine::Journal::directory(state_dir, &profile.name).join("secrets.yaml") }
 }
 
@@ -212,6 +214,13 @@ async fn real_site(profile: &Profile) -> Result<Options, Failure> {
     Ok(Options { endpoints, token: token(profile).await?, trust })
 }
 
+fn source(patch: &PatchRef) -> PatchSource {
+    match patch.within.clone() {
+        Some((file, line)) => PatchSource::Within(Box::new(Within { file, line, lines: patch.lines.clone() })),
+        None => PatchSource::File(patch.origin.clone()),
+    }
+}
+
 /// Every machine's patches, loaded for the Talos that will read them.
 pub(super) fn patches(profile: &Profile) -> Result<PatchesByMachine, Failure> {
     let minor = Minor::parse(&profile.talos.version).map_err(|error| Failure::of(Code::Usage, &error))?;
@@ -219,7 +228,10 @@ pub(super) fn patches(profile: &Profile) -> Result<PatchesByMachine, Failure> {
     for machine in &profile.machines {
         let loaded: Result<Vec<Patch>, _> = profile
             .patches_for(machine)
-            .map(|patch| Patch::load(&patch.text, PatchSource::File(patch.origin.clone()), &minor))
+            .map(|patch| {
+                let loaded = Patch::load(&patch.text, source(patch), &minor);
+                loaded.and_then(|loaded| loaded.heard(&patch.text))
+            })
             .collect();
         all.insert(machine.name.clone(), loaded.map_err(|error| Failure::of(Code::Usage, &error))?);
     }

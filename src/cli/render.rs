@@ -2,15 +2,17 @@
 //!
 //! Needs no site and no network. MACs are those of the journal where the cluster exists, else the profile's, else a
 //! placeholder that says so. Secrets come from where the profile keeps them, else from a bundle that is thrown away;
-//! they are shown only when asked for.
+//! they are shown only when asked for. With `--diff` it reads what is there, a directory's files or what the machines
+//! run with, and prints what would change.
 
 mod changes;
+mod running;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::connect::{patches, vault};
+use super::connect::{bundle_file, patches, vault};
 use super::failure::{Code, Failure};
 use super::profile::chosen;
 use super::{Global, print, say};
@@ -20,6 +22,7 @@ use crate::inventory::{Inventory, Mac, Role};
 use crate::machineconfig::{Bundle, Contract, Documents, redact, talosconfig};
 use crate::plan::{configs, render};
 use crate::profile::{Profile, SchematicRef};
+use crate::secrets::Provider;
 use crate::secrets::file::write_private;
 
 #[derive(clap::Args)]
@@ -36,9 +39,36 @@ pub(super) struct Args {
     /// Write keys and tokens too, instead of ******
     #[arg(long)]
     show_secrets: bool,
-    /// Show what changed against the files of a directory, instead of writing
-    #[arg(long, value_name = "DIR", conflicts_with = "out")]
-    diff: Option<PathBuf>,
+    /// Show what would change, instead of writing: against the files of a directory, one running machine, or without
+    /// a value all running machines of the cluster
+    #[arg(long, value_name = "DIR|MACHINE", num_args = 0..=1, conflicts_with = "out")]
+    #[expect(clippy::option_option, reason = "a flag with an optional value")]
+    diff: Option<Option<String>>,
+}
+
+/// What `--diff` compares with.
+enum Against {
+    Folder(PathBuf),
+    /// The machine of this name, or all.
+    Running(Option<String>),
+}
+
+impl Against {
+    /// A machine's name comes first: a directory of that name is `./NAME`.
+    fn parse(value: Option<&str>, profile: &Profile) -> Result<Self, Failure> {
+        let Some(value) = value else { return Ok(Self::Running(None)) };
+        if profile.machines.iter().any(|machine| machine.name == value) {
+            return Ok(Self::Running(Some(value.to_owned())));
+        }
+        if Path::new(value).is_dir() {
+            return Ok(Self::Folder(value.into()));
+        }
+        let names: Vec<&str> = profile.machines.iter().map(|machine| machine.name.as_str()).collect();
+        let message = format!("{value} is no directory, and no machine of {}: {}", profile.name, names.join(", "));
+        Err(Failure::new(Code::Usage, message)
+            .hint("write a directory to compare with: pvetalos render --out DIR")
+            .hint("against the running machines, all of them: --diff with nothing behind it"))
+    }
 }
 
 /// One file to be.
@@ -54,12 +84,34 @@ pub(super) async fn run(global: &Global, args: Args) -> Result<(), Failure> {
     let contract = chosen(&mut profile, args.contract.as_deref())?;
     let mut notes = profile.warnings.clone();
     let state_dir = global.state_dir()?;
-    let inventory = Journal::read(&state_dir, &profile.name)?.map(|(state, _)| state.inventory).unwrap_or_default();
-    let bundle = bundle(&profile, &contract, &state_dir, args.show_secrets, &mut notes).await?;
+    let against = args.diff.as_ref().map(|value| Against::parse(value.as_deref(), &profile)).transpose()?;
+    let known = Journal::read(&state_dir, &profile.name)?;
+    let on_lab = known.as_ref().is_some_and(|(_, plan)| plan.origin.lab);
+    let mut inventory = known.map(|(state, _)| state.inventory).unwrap_or_default();
+    // A rehearsal's bundle is for those who ask about its machines.
+    let provider = match &against {
+        Some(Against::Running(_)) if on_lab => bundle_file(&profile, &state_dir),
+        _ => vault(&profile, &state_dir),
+    };
+    let ask = matches!(against, Some(Against::Running(_)));
+    let bundle = bundle(&profile, &provider, &contract, args.show_secrets, ask, &mut notes).await?;
+    let running = match &against {
+        Some(Against::Running(only)) => {
+            running::ask(global, &profile, &inventory, &bundle, on_lab, only.as_deref()).await?
+        }
+        _ => Vec::new(),
+    };
+    for asked in &running {
+        inventory.machines.entry(asked.machine.clone()).or_default().macs.extend(asked.mac);
+    }
     let mut files = machines(&profile, &contract, &bundle, &inventory, args.show_secrets, &mut notes)?;
-    if let Some(folder) = &args.diff {
+    if let Some(against) = against {
         remark(&notes);
-        return changes::show(global, folder, &files, args.show_secrets);
+        let pairs = match &against {
+            Against::Folder(folder) => beside(folder, &files)?,
+            Against::Running(_) => facing(running, &files),
+        };
+        return changes::show(global, pairs, args.show_secrets);
     }
     files.push(access(&profile, &bundle, args.show_secrets)?);
     files.extend(schematic(&profile, &mut notes)?);
@@ -84,15 +136,48 @@ fn remark(notes: &[String]) {
     }
 }
 
-/// The cluster's bundle; a passing one when there is none yet, or when it cannot be read and is not to be shown.
+/// The files of a directory, each beside what it would become.
+fn beside<'a>(folder: &Path, files: &'a [File]) -> Result<Vec<changes::Pair<'a>>, Failure> {
+    let mut pairs = Vec::new();
+    for file in files {
+        let Some(new) = &file.documents else { continue };
+        let path = folder.join(&file.name);
+        let from = path.display().to_string();
+        let old = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(
+                Documents::parse(&text)
+                    .map_err(|error| Failure::new(Code::Usage, format!("{}: {error}", path.display())))?,
+            ),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Failure::new(Code::Usage, format!("cannot read {from}: {error}"))),
+        };
+        pairs.push(changes::Pair { name: file.name.clone(), from, old: Ok(old), new });
+    }
+    Ok(pairs)
+}
+
+/// What machines run with, each beside what it would be given.
+fn facing(running: Vec<running::Running>, files: &[File]) -> Vec<changes::Pair<'_>> {
+    let mut pairs = Vec::new();
+    for asked in running {
+        let file = files.iter().find(|file| file.name == format!("{}.yaml", asked.machine));
+        let Some(new) = file.and_then(|file| file.documents.as_ref()) else { continue };
+        let from = format!("{} (running at {})", asked.machine, asked.address);
+        pairs.push(changes::Pair { name: asked.machine, from, old: asked.config.map(Some), new });
+    }
+    pairs
+}
+
+/// The cluster's bundle; a passing one when there is none yet, or when it cannot be read and is neither to be shown nor
+/// to `ask` machines with.
 async fn bundle(
     profile: &Profile,
+    provider: &Provider,
     contract: &Contract,
-    state_dir: &Path,
     show: bool,
+    ask: bool,
     notes: &mut Vec<String>,
 ) -> Result<Bundle, Failure> {
-    let provider = vault(profile, state_dir);
     let kept = async {
         if !provider.exists().await.map_err(|error| super::failure::chain(&error))? {
             return Ok(None);
@@ -103,10 +188,15 @@ async fn bundle(
     let reference = provider.reference();
     match kept.await {
         Ok(Some(bundle)) => return Ok(bundle),
+        Ok(None) if ask => {
+            let message = format!("no cluster {} is known here: there is no secrets bundle in {reference}", profile.name);
+            return Err(Failure::new(Code::Refused, message)
+                .hint(format!("make it: pvetalos create --profile {}", profile.name)));
+        }
         Ok(None) => notes.push(format!(
             "there is no secrets bundle in {reference} yet: keys and certificates here are made up, and kept nowhere"
         )),
-        Err(why) if show => {
+        Err(why) if show || ask => {
             return Err(Failure::new(Code::Refused, format!("cannot read the secrets bundle in {reference}: {why}")));
         }
         Err(why) => notes.push(format!(

@@ -50,15 +50,20 @@ const HELD: Duration = Duration::from_millis(5);
 pub async fn run(shared: Shared, reach: Reach) {
     let mut changes = shared.subscribe();
     let mut driver = Driver { shared: shared.clone(), reach, open: BTreeMap::new(), certificates: BTreeMap::new() };
+    let (mut looks, mut held) = (None, false);
     loop {
         changes.borrow_and_update();
         let (moved, wishes, due) = {
             let mut world = shared.lock();
             let moved = world.advance();
-            let due = world.fleet.next_due().map(|due| due.saturating_sub(world.now()));
-            (moved, world.fleet.listeners(), due)
+            // Sockets can only have to change when the fleet was looked through, or one could not be had before.
+            let stale = looks != Some(world.looks()) || held;
+            looks = Some(world.looks());
+            (moved, stale.then(|| world.fleet.listeners()), world.due())
         };
-        let held = driver.reconcile(&wishes).await;
+        if let Some(wishes) = wishes {
+            held = driver.reconcile(&wishes).await;
+        }
         if moved {
             // For those who wait for a machine. It wakes this loop once more, which then finds nothing.
             shared.wake();
@@ -187,7 +192,7 @@ fn recipe(world: &World, reach: Reach, wish: &Listener) -> Option<Recipe> {
         if wish.port == Port::Kubernetes {
             "kube-apiserver".clone_into(&mut common_name);
             ips.extend(config.vips.iter().map(|ip| IpAddr::from(*ip)));
-            extra.extend(config.endpoint_host());
+            extra.extend(config.endpoint_host().map(str::to_owned));
             dns.extend(["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"].map(str::to_owned));
         }
         for name in extra {

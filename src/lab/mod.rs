@@ -22,6 +22,7 @@ pub mod site;
 pub mod sites;
 pub mod talos;
 pub mod tls;
+mod watched;
 pub mod world;
 
 #[cfg(test)]

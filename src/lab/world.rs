@@ -12,17 +12,22 @@ use super::faults::{Call, Effect, Face, Faults};
 use super::fleet::{Fleet, summary::MachineSummary};
 use super::pve;
 use super::site::Site;
+use super::watched::Watched;
 
 /// Everything that is true on the site. Changed only under [`Shared::lock`], never across an await.
 pub struct World {
     pub site: Site,
     pub pve: pve::State,
-    pub fleet: Fleet,
+    pub fleet: Watched<Fleet>,
     pub factory: factory::State,
     pub faults: Faults,
     /// Somebody else on the site, who acts just before each call does.
     pub rival: Option<Rival>,
     began: Instant,
+    /// When the fleet next does something by itself; nothing moves before, unless somebody changes it.
+    due: Option<Duration>,
+    /// How often the fleet was looked through: what was read from it before is old.
+    looks: u64,
 }
 
 /// What somebody else does to the world before a call.
@@ -79,7 +84,24 @@ impl World {
     /// Lets time pass up to now. Answers whether any machine moved.
     pub fn advance(&mut self) -> bool {
         let now = self.now();
-        self.fleet.advance(now, &mut self.factory)
+        if !self.fleet.is_touched() && self.due.is_none_or(|due| now < due) {
+            return false;
+        }
+        let advance = self.fleet.advance(now, &mut self.factory);
+        self.due = if advance.settled { self.fleet.next_due() } else { Some(now) };
+        self.fleet.settle();
+        self.looks += 1;
+        advance.moved
+    }
+
+    /// When time has to be let pass again, if nobody changes anything, as a span from now.
+    pub fn due(&self) -> Option<Duration> {
+        self.due.map(|due| due.saturating_sub(self.now()))
+    }
+
+    /// Grows whenever the fleet may be other than it was.
+    pub fn looks(&self) -> u64 {
+        self.looks
     }
 
     pub fn summary(&self) -> Summary {
@@ -121,12 +143,14 @@ impl Shared {
     pub fn new(site: Site) -> Self {
         let world = World {
             pve: pve::State::new(&site),
-            fleet: Fleet::new(&site),
+            fleet: Watched::new(Fleet::new(&site)),
             factory: factory::State::new(&site),
             faults: Faults::default(),
             rival: None,
             site,
             began: Instant::now(),
+            due: None,
+            looks: 0,
         };
         Self(Arc::new(Inner { world: Mutex::new(world), changes: watch::Sender::new(0) }))
     }

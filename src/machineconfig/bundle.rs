@@ -3,6 +3,7 @@
 //! The file is the one that `talosctl gen secrets` writes, so talosctl, talhelper and Terraform can take over.
 
 mod check;
+mod origin;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -13,6 +14,8 @@ use super::contract::Contract;
 use super::pki::{self, Pair, PkiError};
 use super::yaml::{self, Node, SyntaxError, object};
 use crate::secrets::Secret;
+
+pub use origin::KubernetesPki;
 
 /// The cluster's own secrets. Neither printable nor serialisable; [`Bundle::to_yaml`] is the one way out.
 #[derive(Clone)]
@@ -45,6 +48,8 @@ pub enum BundleError {
     Base64 { path: &'static str },
     #[error("failed to validate secrets bundle: {}", .0.join("; "))]
     Invalid(Vec<String>),
+    #[error("failed to create secrets bundle")]
+    Pki(#[from] PkiError),
 }
 
 impl Bundle {

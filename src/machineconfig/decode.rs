@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::documents::Document;
 use super::minor::Minor;
+use super::place::{self, Place};
 use super::schema::{self, Field, Struct, Type};
 use super::yaml::{Data, Node};
 
@@ -29,7 +30,9 @@ pub(super) struct Header {
 impl Header {
     pub(super) fn of(node: &Node) -> Self {
         let text = |key| node.get(key).and_then(Node::text).unwrap_or_default().to_owned();
-        Self { api_version: text("apiVersion"), kind: text("kind"), name: text("name") }
+        // A name of null is the word here, though nothing once it is decoded.
+        let name = node.get("name").and_then(Node::source).unwrap_or_default().to_owned();
+        Self { api_version: text("apiVersion"), kind: text("kind"), name }
     }
 
     /// `apiVersion/kind/name`, as errors show it.
@@ -47,7 +50,7 @@ pub(super) fn document(node: &Node, minor: &Minor) -> Result<Document, DecodeErr
     } else {
         String::new()
     };
-    inner(node, &header, minor).map_err(|what| DecodeError::Document { at, what })
+    inner(node, &header, minor).map_err(|what| DecodeError::Document { at, line: node.line, what })
 }
 
 fn inner(node: &Node, header: &Header, minor: &Minor) -> Result<Document, Fault> {
@@ -69,7 +72,7 @@ fn inner(node: &Node, header: &Header, minor: &Minor) -> Result<Document, Fault>
             api_version: header.api_version.clone(),
         })?
     };
-    let mut reader = Reader { minor, problems: Vec::new() };
+    let mut reader = Reader { minor, path: Vec::new(), problems: Vec::new(), strangers: Vec::new() };
     let mut unknown = Vec::new();
     let mut body = Map::new();
     let fields: Vec<(String, Node)> = node.as_map().unwrap_or_default().to_vec();
@@ -77,12 +80,10 @@ fn inner(node: &Node, header: &Header, minor: &Minor) -> Result<Document, Fault>
     let fields: Vec<_> = fields.into_iter().filter(|(key, _)| !own(key)).collect();
     reader.fields(&fields, &kind.root, &mut body, &mut unknown);
     if !reader.problems.is_empty() {
-        let target = if header.kind.is_empty() { "*v1alpha1.Config" } else { &header.kind };
-        let problems = reader.problems.join("; ");
-        return Err(Fault::Construct { kind: header.kind.clone(), target: target.to_owned(), problems });
+        return Err(Fault::Construct { kind: header.kind.clone(), problems: reader.problems });
     }
     if !unknown.is_empty() {
-        return Err(Fault::UnknownKeys(unknown::render(unknown)));
+        return Err(Fault::UnknownKeys { shown: unknown::render(unknown), places: reader.strangers });
     }
     Ok(Document::new(kind, body))
 }
@@ -92,10 +93,31 @@ pub(super) type Unknown = Vec<(String, unknown::Tree)>;
 
 struct Reader<'a> {
     minor: &'a Minor,
-    problems: Vec<String>,
+    /// The keys above, and `[0]` for elements of lists.
+    path: Vec<String>,
+    problems: Vec<(Place, String)>,
+    /// Where the unknown keys are.
+    strangers: Vec<Place>,
 }
 
 impl Reader<'_> {
+    fn here(&self, line: usize) -> Place {
+        Place { line, path: place::path(&self.path), operation: None }
+    }
+
+    fn problem(&mut self, line: usize, why: &str) {
+        let place = self.here(line);
+        self.problems.push((place, format!("line {line}: {why}")));
+    }
+
+    /// Does `read` one step further down the path.
+    fn at<T>(&mut self, part: String, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(part);
+        let value = read(self);
+        self.path.pop();
+        value
+    }
+
     fn fields(
         &mut self,
         entries: &[(String, Node)],
@@ -105,10 +127,14 @@ impl Reader<'_> {
     ) {
         for (key, node) in entries {
             match to.field(key).filter(|field| self.minor.knows(field.since)) {
-                None => unknown.push((key.clone(), unknown::Tree::Leaf(node.clone()))),
+                None => {
+                    let place = self.at(key.clone(), |reader| reader.here(node.line));
+                    self.strangers.push(place);
+                    unknown.push((key.clone(), unknown::Tree::Leaf(node.clone())));
+                }
                 Some(field) => {
                     let mut below = unknown::Below::default();
-                    if let Some(value) = self.field(node, field, &mut below) {
+                    if let Some(value) = self.at(key.clone(), |reader| reader.field(node, field, &mut below)) {
                         body.insert(key.clone(), value);
                     }
                     if let Some(tree) = below.tree() {
@@ -124,6 +150,11 @@ impl Reader<'_> {
         if node.is_null() { None } else { self.value(node, &field.kind, below) }
     }
 
+    /// An element of a list or a value of a map, where a null is a zero.
+    fn item(&mut self, node: &Node, kind: &Type, below: &mut unknown::Below) -> Option<Value> {
+        if node.is_null() { Some(zero(kind)) } else { self.value(node, kind, below) }
+    }
+
     fn value(&mut self, node: &Node, kind: &Type, below: &mut unknown::Below) -> Option<Value> {
         match kind {
             Type::Struct(to) => {
@@ -134,9 +165,14 @@ impl Reader<'_> {
             }
             Type::List(item) => {
                 let Data::List(items) = &node.data else { return self.mismatch(node, "a list") };
-                let values = items.iter().map(|node| {
+                let values = items.iter().enumerate().map(|(at, node)| {
                     let mut inner = unknown::Below::default();
-                    let value = if node.is_null() { Some(zero(item)) } else { self.value(node, item, &mut inner) };
+                    // Go drops a null from a list, unless the elements are pointers.
+                    let value = if node.is_null() {
+                        keeps_null(item).then_some(Value::Null)
+                    } else {
+                        self.at(format!("[{at}]"), |reader| reader.item(node, item, &mut inner))
+                    };
                     below.item(inner);
                     value
                 });
@@ -147,7 +183,7 @@ impl Reader<'_> {
                 let mut map = Map::new();
                 for (key, node) in entries {
                     let mut inner = unknown::Below::default();
-                    let value = if node.is_null() { Some(zero(item)) } else { self.value(node, item, &mut inner) };
+                    let value = self.at(key.clone(), |reader| reader.item(node, item, &mut inner));
                     map.extend(value.map(|value| (key.clone(), value)));
                     if let Some(tree) = inner.tree() {
                         below.map().push((key.clone(), tree));
@@ -164,12 +200,19 @@ impl Reader<'_> {
                     self.mismatch(node, "a mapping")
                 }
             }
-            Type::Text(_) | Type::Int | Type::Bool | Type::Duration | Type::Url | Type::Cel | Type::Bytes => {
+            Type::Text(_)
+            | Type::Int
+            | Type::Uint(_)
+            | Type::Bool
+            | Type::Duration
+            | Type::Url
+            | Type::Cel
+            | Type::Bytes => {
                 let Data::Scalar { text, plain } = &node.data else { return self.mismatch(node, "a scalar") };
-                match scalar::read(text, *plain, kind) {
+                match scalar::read(text, *plain, kind, self.minor) {
                     Ok(value) => Some(value),
                     Err(why) => {
-                        self.problems.push(format!("line {}: {why}", node.line));
+                        self.problem(node.line, &why);
                         None
                     }
                 }
@@ -190,7 +233,7 @@ impl Reader<'_> {
                     items.iter().filter_map(Node::text).collect()
                 }
                 _ => {
-                    self.mismatch::<()>(node, "the text of an argument");
+                    self.at(key.clone(), |reader| reader.mismatch::<()>(node, "the text of an argument"));
                     continue;
                 }
             };
@@ -203,10 +246,9 @@ impl Reader<'_> {
     fn pem(&mut self, node: &Node, halves: &[&'static str], below: &mut unknown::Below) -> Option<Value> {
         let Data::Map(entries) = &node.data else { return self.mismatch(node, "a certificate and key") };
         for (key, node) in entries.iter().filter(|(key, _)| !halves.contains(&key.as_str())) {
-            // Talos decodes every such object through one type, so the other half is known, if useless.
-            if !matches!(key.as_str(), "crt" | "key") {
-                below.map().push((key.clone(), unknown::Tree::Leaf(node.clone())));
-            }
+            let place = self.at(key.clone(), |reader| reader.here(node.line));
+            self.strangers.push(place);
+            below.map().push((key.clone(), unknown::Tree::Leaf(node.clone())));
         }
         let half = |half: &&'static str| {
             let Some(node) = node.get(half).filter(|node| !node.is_null()) else { return Ok((*half, String::new())) };
@@ -219,7 +261,7 @@ impl Reader<'_> {
                 Ok((key, text)) => {
                     pair.insert(key.to_owned(), Value::String(text));
                 }
-                Err((line, why)) => self.problems.push(format!("line {line}: {why}")),
+                Err((line, why)) => self.problem(line, &why),
             }
         }
         Some(Value::Object(pair))
@@ -231,16 +273,20 @@ impl Reader<'_> {
             Data::List(_) => "a list".to_owned(),
             Data::Map(_) => "a mapping".to_owned(),
         };
-        self.problems.push(format!("line {}: cannot construct {found} into {expected}", node.line));
+        self.problem(node.line, &format!("cannot construct {found} into {expected}"));
         None
     }
 }
 
-/// A null among the elements of a list or the values of a map.
+fn keeps_null(item: &Type) -> bool {
+    matches!(item, Type::Pem(_) | Type::List(_) | Type::Map(_)) || matches!(item, Type::Struct(to) if to.nullable)
+}
+
+/// A null among the values of a map.
 fn zero(kind: &Type) -> Value {
     match kind {
         Type::Text(_) | Type::Duration | Type::Url | Type::Cel | Type::Bytes => Value::String(String::new()),
-        Type::Int => 0.into(),
+        Type::Int | Type::Uint(_) => 0.into(),
         Type::Bool => false.into(),
         _ => Value::Null,
     }

@@ -40,12 +40,12 @@ impl Document {
         self.schema.is_named().then(|| self.body.get("name").and_then(Value::as_str).unwrap_or_default())
     }
 
-    /// Kind, or kind and name: `UserVolumeConfig/data`.
+    /// Kind, or for named kinds kind and name, even an empty one: `UserVolumeConfig/data`.
     pub(super) fn label(&self) -> String {
         match self.name() {
             _ if self.schema.name.is_empty() => "v1alpha1.Config".to_owned(),
-            Some(name) if !name.is_empty() => format!("{}/{name}", self.schema.name),
-            _ => self.schema.name.to_owned(),
+            Some(name) => format!("{}/{name}", self.schema.name),
+            None => self.schema.name.to_owned(),
         }
     }
 
@@ -61,7 +61,7 @@ impl Document {
 
     /// The document as it is written: every field that Go would write, in Go's order.
     pub fn tree(&self) -> Value {
-        encode::document(self)
+        encode::document(self).to_value()
     }
 }
 
@@ -88,15 +88,16 @@ impl Documents {
     pub(super) fn decode(nodes: &[Node], minor: &Minor, patch: bool) -> Result<Self, DecodeError> {
         let mut seen = HashSet::new();
         let mut list = Vec::new();
-        for node in nodes.iter().filter(|node| !node.is_null()) {
+        for node in nodes.iter().filter(|node| minor.null_documents_fail || !node.is_null()) {
             let Data::Map(entries) = &node.data else {
-                return Err(DecodeError::NoMapping(if minor.errors_name_document {
+                let text = if minor.errors_name_document {
                     format!("expected a YAML document at line {}", node.line)
                 } else {
                     "recovered: expected a mapping node".to_owned()
-                }));
+                };
+                return Err(DecodeError::NoMapping { text, line: node.line });
             };
-            if is_bare(entries) {
+            if patch && is_bare(entries) {
                 continue;
             }
             let header = Header::of(node);
@@ -104,7 +105,7 @@ impl Documents {
             let may_repeat = patch && minor.patch_may_repeat_document;
             if !seen.insert(id.clone()) && !may_repeat {
                 let at = if minor.errors_name_document { format!(" (line {})", node.line) } else { String::new() };
-                return Err(DecodeError::Duplicate { id, at });
+                return Err(DecodeError::Duplicate { id, at, line: node.line });
             }
             list.push(decode::document(node, minor)?);
         }
@@ -158,8 +159,7 @@ impl Documents {
 
     /// The file to send to a machine: documents separated by `---`, Go's key order, no anchors, no comments.
     pub fn to_yaml(&self) -> String {
-        let parts: Vec<String> = self.trees().iter().map(yaml::emit).collect();
-        parts.join("---\n")
+        yaml::joined(self.list.iter().map(encode::document))
     }
 }
 

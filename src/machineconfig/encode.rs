@@ -1,69 +1,81 @@
 //! From the decoded form to the tree that is written: Go's `omitempty`, field by field.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::documents::Document;
 use super::schema::{Field, Struct, Text, Type};
+use super::yaml::{Tree, natural};
 
-pub(super) fn document(document: &Document) -> Value {
-    let mut tree = Map::new();
+pub(super) fn document(document: &Document) -> Tree<'_> {
+    let mut tree = Vec::new();
     let kind = document.schema();
     if !kind.name.is_empty() {
-        tree.insert("apiVersion".to_owned(), "v1alpha1".into());
-        tree.insert("kind".to_owned(), kind.name.into());
+        tree.extend([("apiVersion", Tree::Text("v1alpha1")), ("kind", Tree::Text(kind.name))]);
     }
-    fields(&kind.root, &document.body, &mut tree);
-    Value::Object(tree)
+    tree.extend(fields(&kind.root, Some(&document.body)));
+    Tree::Map(tree)
 }
 
-fn fields(root: &Struct, body: &Map<String, Value>, tree: &mut Map<String, Value>) {
-    for field in &root.fields {
-        if let Some(value) = one(field, body.get(field.name)) {
-            tree.insert(field.name.to_owned(), value);
-        }
-    }
+fn fields<'a>(root: &'a Struct, body: Option<&'a Map<String, Value>>) -> impl Iterator<Item = (&'a str, Tree<'a>)> {
+    root.fields.iter().filter_map(move |field| {
+        let value = body.and_then(|body| body.get(field.name));
+        one(field, value).map(|tree| (field.name, tree))
+    })
 }
 
-/// The value to write for a field, if it is written at all.
-fn one(field: &Field, value: Option<&Value>) -> Option<Value> {
+/// What to write for a field, if it is written at all.
+fn one<'a>(field: &'a Field, value: Option<&'a Value>) -> Option<Tree<'a>> {
     let Some(value) = value else { return field.always.then(|| zero(field)) };
-    let written = written(&field.kind, value);
-    let kept = field.always || field.pointer || !is_zero(&field.kind, value, &written);
-    kept.then_some(written)
+    let zero_by = |key| value.get(key).is_none_or(|value| *value == Value::Array(Vec::new()) || *value == "");
+    let is_zero = if field.zero_by.is_empty() || field.pointer {
+        is_zero(&field.kind, value)
+    } else {
+        field.zero_by.split('+').all(zero_by)
+    };
+    (field.always || field.pointer || !is_zero).then(|| written(&field.kind, value))
 }
 
-pub(super) fn written(kind: &Type, value: &Value) -> Value {
+fn written<'a>(kind: &'a Type, value: &'a Value) -> Tree<'a> {
     match (kind, value) {
-        (Type::Struct(root), Value::Object(body)) => {
-            let mut tree = Map::new();
-            fields(root, body, &mut tree);
-            Value::Object(tree)
-        }
-        (Type::List(item), Value::Array(items)) => items.iter().map(|value| written(item, value)).collect(),
-        (Type::Map(item), Value::Object(body)) => {
-            sorted(body.iter().map(|(key, value)| (key.clone(), written(item, value))).collect())
-        }
-        (Type::Args | Type::Free, value) => deep_sorted(value),
-        (_, value) => value.clone(),
+        (Type::Struct(root), Value::Object(body)) => Tree::Map(fields(root, Some(body)).collect()),
+        (Type::List(item), Value::Array(items)) => Tree::List(items.iter().map(|value| written(item, value)).collect()),
+        (Type::Map(item), Value::Object(body)) => sorted(body, |value| written(item, value)),
+        (Type::Args | Type::Free, value) => free(value),
+        (Type::Text(Text::Mode), Value::Number(mode)) => mode.as_u64().map_or(Tree::Null, Tree::Octal),
+        (Type::Text(Text::Enum(words)), Value::String(text)) if text.is_empty() => Tree::Text(zero_word(words)),
+        (Type::Text(Text::Table), Value::String(text)) if text.is_empty() => Tree::Text("unspec"),
+        (_, value) => Tree::of(value),
     }
 }
 
-/// Go writes the keys of maps sorted.
-fn sorted(map: Map<String, Value>) -> Value {
-    let mut entries: Vec<_> = map.into_iter().collect();
-    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Value::Object(entries.into_iter().collect())
+fn zero_word(words: &str) -> &str {
+    words.split('|').next().unwrap_or_default().trim_start_matches('=')
 }
 
-fn deep_sorted(value: &Value) -> Value {
+/// Go's YAML writes the keys of maps sorted as people do.
+fn sorted<'a>(map: &'a Map<String, Value>, mut tree: impl FnMut(&'a Value) -> Tree<'a>) -> Tree<'a> {
+    let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.as_str(), tree(value))).collect();
+    entries.sort_by(|(a, _), (b, _)| natural(a, b));
+    Tree::Map(entries)
+}
+
+fn free(value: &Value) -> Tree<'_> {
     match value {
-        Value::Object(map) => sorted(map.iter().map(|(key, value)| (key.clone(), deep_sorted(value))).collect()),
-        Value::Array(items) => items.iter().map(deep_sorted).collect(),
-        value => value.clone(),
+        Value::Object(map) => sorted(map, free),
+        Value::Array(items) => Tree::List(items.iter().map(free).collect()),
+        Value::Number(number) => Tree::Number(whole(number).unwrap_or_else(|| number.clone())),
+        value => Tree::of(value),
     }
 }
 
-fn is_zero(kind: &Type, value: &Value, written: &Value) -> bool {
+/// Go writes 1.0 as 1, which from then on is an integer; from a million on it writes an exponent.
+fn whole(number: &Number) -> Option<Number> {
+    let float = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < 1e6)?;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and less than a million")]
+    (float != 0.0 || float.is_sign_positive()).then(|| (float as i64).into())
+}
+
+fn is_zero(kind: &Type, value: &Value) -> bool {
     match (kind, value) {
         (_, Value::Null) => true,
         (_, Value::String(text)) => match kind {
@@ -74,34 +86,31 @@ fn is_zero(kind: &Type, value: &Value, written: &Value) -> bool {
         (_, Value::Bool(flag)) => !flag,
         (_, Value::Array(items)) => items.is_empty(),
         // A plain struct is zero when nothing in it was set; what it always writes does not count.
-        (Type::Struct(root), Value::Object(body)) => body.iter().all(|(key, value)| {
-            root.field(key).is_none_or(|field| {
-                !field.pointer && is_zero(&field.kind, value, written.get(key).unwrap_or(&Value::Null))
-            })
-        }),
-        // Free-form objects are pointers in Go, or structs around a map: empty is not absent.
-        (Type::Free | Type::Pem(_), Value::Object(_)) => false,
+        (Type::Struct(root), Value::Object(body)) => body
+            .iter()
+            .all(|(key, value)| root.field(key).is_none_or(|field| !field.pointer && is_zero(&field.kind, value))),
+        // A certificate and key are a pointer in Go: empty is not absent.
+        (Type::Pem(_), Value::Object(_)) => false,
         (_, Value::Object(map)) => map.is_empty(),
     }
 }
 
 /// What an absent field looks like when it is written nevertheless.
-fn zero(field: &Field) -> Value {
+fn zero(field: &Field) -> Tree<'_> {
     if field.pointer {
-        return Value::Null;
+        return Tree::Null;
     }
     match &field.kind {
-        Type::Struct(root) => {
-            let mut tree = Map::new();
-            fields(root, &Map::new(), &mut tree);
-            Value::Object(tree)
-        }
-        Type::List(_) => Value::Array(Vec::new()),
-        Type::Map(_) | Type::Args | Type::Free => Value::Object(Map::new()),
-        Type::Int | Type::Text(Text::Mode) => 0.into(),
-        Type::Bool => false.into(),
-        Type::Pem(_) | Type::Url => Value::Null,
-        Type::Duration => "0s".into(),
-        Type::Text(_) | Type::Cel | Type::Bytes => Value::String(String::new()),
+        Type::Struct(root) => Tree::Map(fields(root, None).collect()),
+        Type::List(_) => Tree::List(Vec::new()),
+        Type::Map(_) | Type::Args | Type::Free => Tree::Map(Vec::new()),
+        Type::Text(Text::Mode) => Tree::Octal(0),
+        Type::Int | Type::Uint(_) => Tree::Number(0.into()),
+        Type::Bool => Tree::Bool(false),
+        Type::Pem(_) => Tree::Null,
+        Type::Duration => Tree::Text("0s"),
+        Type::Text(Text::Enum(words)) => Tree::Text(zero_word(words)),
+        Type::Text(Text::Table) => Tree::Text("unspec"),
+        Type::Text(_) | Type::Cel | Type::Bytes | Type::Url => Tree::Text(""),
     }
 }

@@ -1,9 +1,9 @@
 //! The few habits of Go's standard library that show in configurations: durations, URLs, addresses.
 
+mod addr;
 mod url;
 
-use std::net::IpAddr;
-
+pub(super) use addr::{addr, prefix};
 pub(super) use url::{Url, url};
 
 /// `1h30m`, `0s`, `-1.5ms`: nanoseconds, as `time.ParseDuration` has them.
@@ -79,24 +79,6 @@ pub(super) fn show_duration(nanoseconds: i64) -> String {
     }
 }
 
-/// `netip.ParseAddr`: an address, with the texts of its errors as far as they matter.
-pub(super) fn addr(text: &str) -> Result<IpAddr, String> {
-    let bare = text.split_once('%').map_or(text, |(bare, _)| bare);
-    if let Ok(addr) = bare.parse() {
-        return Ok(addr);
-    }
-    let why = if text.is_empty() || !text.contains(['.', ':']) {
-        "unable to parse IP".to_owned()
-    } else if let Some((at, _)) =
-        text.char_indices().find(|(_, symbol)| !symbol.is_ascii_hexdigit() && !".:".contains(*symbol))
-    {
-        format!("unexpected character (at {:?})", &text[at..])
-    } else {
-        "unable to parse IP".to_owned()
-    };
-    Err(format!("ParseAddr({text:?}): {why}"))
-}
-
 /// `10GiB` in bytes; `None` for a percentage, which only the disk can settle.
 pub(super) fn size(text: &str) -> Option<u128> {
     let digits = text.find(|symbol: char| !symbol.is_ascii_digit() && symbol != '.').unwrap_or(text.len());
@@ -111,11 +93,13 @@ pub(super) fn size(text: &str) -> Option<u128> {
         "g" => 1000_u128.pow(3),
         "t" => 1000_u128.pow(4),
         "p" => 1000_u128.pow(5),
+        "e" => 1000_u128.pow(6),
         "ki" => 1 << 10,
         "mi" => 1 << 20,
         "gi" => 1 << 30,
         "ti" => 1 << 40,
         "pi" => 1 << 50,
+        "ei" => 1 << 60,
         _ => return None,
     };
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));

@@ -4,35 +4,54 @@
 //! changes nothing while a pointer's zero does; a CEL expression or a size that the right does not repeat is *cleared*;
 //! URLs merge by component; certificate and key come as a pair.
 
+mod names;
+
 use serde_json::{Map, Value};
 
 use super::go::Url;
 use super::minor::Minor;
-use super::schema::{Field, Merge, Struct, Text, Type};
+use super::schema::{Field, Kind, Merge, Struct, Text, Type};
 
 /// Two sides of a merge do not fit together.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MergeError {
-    #[error("merge type mismatch left {left} right {right} at {path}")]
-    Mismatch { left: &'static str, right: &'static str, path: String },
+    #[error("{at}merge type mismatch left {left} right {right}")]
+    Mismatch { left: &'static str, right: &'static str, at: String, path: String },
+    /// Talos 1.12 and 1.13 cannot merge these at all: `upper` is the half of the address that Go meets first.
+    #[error(
+        "{at}merge field netip.Prefix.ip: merge field netip.Addr.addr: merge field netip.uint128.hi: merge not possible, left {upper} is not settable"
+    )]
+    Prefix { at: String, upper: u64, path: String },
     /// Talos crashes here.
     #[error("null cannot take the place of a value at {path}: delete the key with `$patch: delete`")]
     Null { path: String },
 }
 
-/// Merges `right` into `left`, both of the type `root`.
+impl MergeError {
+    /// Where the two do not fit.
+    pub(super) fn path(&self) -> &str {
+        let (Self::Mismatch { path, .. } | Self::Prefix { path, .. } | Self::Null { path }) = self;
+        path
+    }
+}
+
+/// Merges `right` into `left`, both of one kind.
 pub(super) fn documents(
-    root: &Struct,
+    kind: &Kind,
     left: &mut Map<String, Value>,
     right: &Map<String, Value>,
     minor: &Minor,
 ) -> Result<(), MergeError> {
-    Merger { minor, path: Vec::new() }.fields(root, left, right)
+    Merger { minor, kind: kind.name, path: Vec::new(), keys: Vec::new() }.fields(&kind.root, left, right)
 }
 
 struct Merger<'a> {
     minor: &'a Minor,
+    kind: &'static str,
+    /// Fields from the document down.
     path: Vec<String>,
+    /// Keys from a free-form object down.
+    keys: Vec<String>,
 }
 
 impl Merger<'_> {
@@ -43,6 +62,10 @@ impl Merger<'_> {
         right: &Map<String, Value>,
     ) -> Result<(), MergeError> {
         for field in &root.fields {
+            if self.minor.prefixes_fail_to_merge && matches!(field.kind, Type::Text(Text::Prefix)) {
+                let at = names::chain(self.kind, field.name) + "merge field network.Prefix.Prefix: ";
+                return Err(MergeError::Prefix { at, upper: upper(left.get(field.name)), path: field.name.to_owned() });
+            }
             self.path.push(field.name.to_owned());
             self.field(field, left, right.get(field.name))?;
             self.path.pop();
@@ -170,19 +193,26 @@ impl Merger<'_> {
                             left.insert(key.clone(), right.clone());
                         }
                         Some(left) => {
-                            self.path.push(key.clone());
+                            self.keys.push(key.clone());
                             self.free(left, right)?;
-                            self.path.pop();
+                            self.keys.pop();
                         }
                     }
                 }
             }
             (Value::Array(left), Value::Array(right)) => left.extend(right.iter().cloned()),
-            (_, Value::Null) => return Err(MergeError::Null { path: self.path.join(".") }),
+            (_, Value::Null) => {
+                return Err(MergeError::Null { path: self.place() });
+            }
             (left, right) => {
                 let (ours, theirs) = (go_type(left), go_type(right));
                 if ours != theirs {
-                    return Err(MergeError::Mismatch { left: ours, right: theirs, path: self.path.join(".") });
+                    return Err(MergeError::Mismatch {
+                        left: ours,
+                        right: theirs,
+                        at: self.go_path(),
+                        path: self.place(),
+                    });
                 }
                 if right.is_boolean() || !is_zero(right) {
                     left.clone_from(right);
@@ -190,6 +220,22 @@ impl Merger<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The way to a value as the user wrote it.
+    fn place(&self) -> String {
+        self.path.iter().chain(&self.keys).map(String::as_str).collect::<Vec<_>>().join(".")
+    }
+
+    /// The way to a free-form value as Go names it: the field of every struct, then the keys above the last.
+    fn go_path(&self) -> String {
+        let path = self.path.join(".");
+        let mut text = names::chain(self.kind, &path);
+        text = text + "merge field " + self.minor.free_form_package + ".Unstructured.Object: ";
+        for key in self.keys.iter().take(self.keys.len().saturating_sub(1)) {
+            text = text + "merge map key map[string]interface {}[" + key + "]: ";
+        }
+        text
     }
 }
 
@@ -203,6 +249,12 @@ fn same_element(left: &Value, right: &Value, key: &str) -> bool {
             .is_some_and(|selector| selector.get("physical").is_none() && left.get("deviceSelector") == Some(selector)),
         None => left.get(key).is_none_or(is_zero),
     }
+}
+
+/// The upper half of a prefix's address, as Go keeps it: that of an IPv4 address is zero.
+fn upper(value: Option<&Value>) -> u64 {
+    let prefix = value.and_then(Value::as_str).and_then(|text| text.parse::<ipnet::Ipv6Net>().ok());
+    prefix.map_or(0, |prefix| u64::try_from(prefix.addr().to_bits() >> 64).unwrap_or_default())
 }
 
 fn url(left: &mut Value, right: &Value) {

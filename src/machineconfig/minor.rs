@@ -17,6 +17,16 @@ pub struct Minor {
     pub(super) validation_names_document: bool,
     /// A pointer to zero on the right overwrites the left.
     pub(super) pointer_zero_overwrites: bool,
+    /// A document that is empty, or nothing but comments, fails; later it is passed over.
+    pub(super) null_documents_fail: bool,
+    /// An integer may be written with a fraction, which is cut off; later only one without is taken.
+    pub(super) integers_cut_fractions: bool,
+    /// A duration may be a plain `0`.
+    pub(super) durations_take_zero: bool,
+    /// Prefixes and addresses that are no list fail to merge, whatever they are.
+    pub(super) prefixes_fail_to_merge: bool,
+    /// Where Go's type of free-form objects lives, for texts.
+    pub(super) free_form_package: &'static str,
     /// A patch that does not repeat `maxSize` clears it, as all do with `minSize`.
     pub(super) max_size_cleared_by_omission: bool,
     /// `extraArgs` values may be lists, and merge key by key, empty ones included.
@@ -54,6 +64,11 @@ const V1_11: Minor = Minor {
     errors_name_document: false,
     validation_names_document: false,
     pointer_zero_overwrites: false,
+    null_documents_fail: true,
+    integers_cut_fractions: true,
+    durations_take_zero: false,
+    prefixes_fail_to_merge: true,
+    free_form_package: "v1alpha1",
     max_size_cleared_by_omission: true,
     args_are_lists: false,
     patch_may_repeat_document: false,
@@ -76,6 +91,7 @@ const V1_12: Minor = Minor {
     validation_names_document: true,
     needs_rbac_feature: false,
     pointer_zero_overwrites: true,
+    null_documents_fail: false,
     max_size_cleared_by_omission: false,
     bare_word_is_file: true,
     deletes_in_free_form: true,
@@ -85,6 +101,8 @@ const V1_12: Minor = Minor {
 const V1_13: Minor = Minor {
     number: 13,
     args_are_lists: true,
+    integers_cut_fractions: false,
+    durations_take_zero: true,
     host_dns_forward_checked: true,
     flannel_policies_checked: true,
     extensions_guide: "https://docs.siderolabs.com/talos/latest/platform-specific-installations/boot-assets",
@@ -93,6 +111,8 @@ const V1_13: Minor = Minor {
 
 const V1_14: Minor = Minor {
     number: 14,
+    prefixes_fail_to_merge: false,
+    free_form_package: "meta",
     patch_may_repeat_document: true,
     install_required: false,
     control_plane_required: false,

@@ -10,6 +10,7 @@
 
 pub mod advice;
 mod bundle;
+mod cel;
 mod contract;
 mod decode;
 mod documents;
@@ -22,6 +23,7 @@ mod minor;
 pub mod overlay;
 pub mod patch;
 mod pki;
+mod place;
 pub mod redact;
 pub mod rewrite;
 mod schema;
@@ -30,7 +32,7 @@ mod validate;
 pub mod view;
 mod yaml;
 
-pub use bundle::{Bundle, BundleError};
+pub use bundle::{Bundle, BundleError, KubernetesPki};
 pub use contract::{BadVersion, Contract};
 pub use decode::{DecodeError, Fault};
 pub use documents::{Document, Documents};
@@ -38,6 +40,7 @@ pub use generate::{GenerateError, Input, check_endpoint, generate};
 pub use minor::Minor;
 pub use patch::{Patch, PatchError, PatchSource, apply};
 pub use pki::{Pair, PkiError};
+pub use place::Place;
 pub use validate::{Mode, Verdict, validate};
 pub use yaml::SyntaxError;
 

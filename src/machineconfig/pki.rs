@@ -146,6 +146,30 @@ pub(super) fn client(ca: &Pair, role: &str, now: OffsetDateTime) -> Result<Pair,
     Ok(Pair { crt: pem("CERTIFICATE", certificate.der()), key })
 }
 
+/// Whether a text has at least one certificate that parses, as a pool of trusted ones needs.
+pub(super) fn has_certificate(text: &str) -> bool {
+    let blocks = pem::parse_many(text).unwrap_or_default();
+    blocks
+        .iter()
+        .any(|block| block.tag() == "CERTIFICATE" && x509_parser::parse_x509_certificate(block.contents()).is_ok())
+}
+
+/// Whether a text is PEM, of blocks with this label if one is given; the error is in Talos's words.
+pub(super) fn check_pem(text: &str, label: Option<&str>) -> Result<(), String> {
+    let blocks = pem::parse_many(text).unwrap_or_default();
+    if blocks.is_empty() {
+        return Err("no PEM blocks found".to_owned());
+    }
+    match blocks.iter().find(|block| label.is_some_and(|label| block.tag() != label)) {
+        Some(block) => Err(format!(
+            "unexpected PEM block type {:?}, expected one of [{:?}]",
+            block.tag(),
+            label.unwrap_or_default()
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Whether Talos would read this certificate; the error is in its words.
 pub(super) fn check_certificate(text: &str) -> Result<(), String> {
     let block = pem::parse(text).map_err(|_| "failed to parse PEM block".to_owned())?;

@@ -3,10 +3,13 @@
 //! The product's own secrets are found by the names of their fields, which no other field has; beside them what users
 //! put in: registry passwords, WireGuard keys, passphrases, and Kubernetes Secrets in manifests.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::documents::Documents;
-use super::yaml;
+use super::encode;
+use super::yaml::{self, Tree};
 
 /// What stands in a secret's place.
 pub const REDACTED: &str = "******";
@@ -34,49 +37,112 @@ const PAIRS: &[&str] = &["crt", "cert"];
 
 /// The documents as [`Documents::to_yaml`] writes them, without secrets.
 pub fn redacted(documents: &Documents) -> String {
-    let parts: Vec<String> = trees(documents).iter().map(yaml::emit).collect();
-    parts.join("---\n")
+    yaml::joined(documents.iter().map(|document| without_secrets(encode::document(document))))
 }
 
 /// The documents' trees without secrets.
 pub fn trees(documents: &Documents) -> Vec<Value> {
-    let mut trees = documents.trees();
-    for tree in &mut trees {
-        walk(tree, "");
+    documents.iter().map(|document| without_secrets(encode::document(document)).to_value()).collect()
+}
+
+/// One tree as a configuration's text has it.
+pub fn text(tree: &Value) -> String {
+    yaml::emit(tree)
+}
+
+/// Both sides of a comparison without secrets. One that is the same on both sides is `******`; one that is on one side
+/// only says on which, so that its change can be seen and its value cannot. What comes redacted equals everything.
+pub fn compared(old: &Documents, new: &Documents) -> (Vec<Value>, Vec<Value>) {
+    let (left, right) = (secrets(old), secrets(new));
+    let marked = |documents: &Documents, other: &Secrets, mark: &'static str| -> Vec<Value> {
+        let shown = documents.iter().map(|document| {
+            let mut tree = encode::document(document);
+            let start = place(&tree);
+            walk(&mut tree, "", &start, &mut |place, text| {
+                let same = left.get(place) == right.get(place);
+                let there = other.get(place).is_some_and(|all| all.iter().any(|one| one == text));
+                let hidden = [&left, &right]
+                    .iter()
+                    .any(|side| side.get(place).is_some_and(|all| all.iter().any(|one| one == REDACTED)));
+                // Where both sides hold the same secrets in another order, all of them have changed.
+                let moved = there && left.get(place).map(|all| sorted(all)) == right.get(place).map(|all| sorted(all));
+                let changed = !hidden && !same && (!there || moved);
+                *text = if changed { mark } else { REDACTED };
+            });
+            tree.to_value()
+        });
+        shown.collect()
+    };
+    (marked(old, &right, "****** (old)"), marked(new, &left, "****** (new)"))
+}
+
+/// Secrets by the place that they stand in, elements of one list together, in order.
+type Secrets = BTreeMap<String, Vec<String>>;
+
+fn secrets(documents: &Documents) -> Secrets {
+    let mut found = Secrets::new();
+    for document in documents {
+        let mut tree = encode::document(document);
+        let start = place(&tree);
+        walk(&mut tree, "", &start, &mut |place, text| {
+            found.entry(place.to_owned()).or_default().push((*text).to_owned());
+        });
     }
-    trees
+    found
+}
+
+fn sorted(texts: &[String]) -> Vec<String> {
+    let mut texts = texts.to_vec();
+    texts.sort();
+    texts
+}
+
+/// What tells a document from the others: its kind and its name.
+fn place(tree: &Tree<'_>) -> String {
+    let text = |wanted: &str| match tree {
+        Tree::Map(entries) => entries.iter().find_map(|(key, value)| match value {
+            Tree::Text(text) if *key == wanted => Some(*text),
+            _ => None,
+        }),
+        _ => None,
+    };
+    format!("{}/{}", text("kind").unwrap_or_default(), text("name").unwrap_or_default())
 }
 
 /// A talosconfig or a secrets bundle, or any other YAML of Talos's making, without secrets.
 pub fn redacted_text(text: &str) -> Result<String, yaml::SyntaxError> {
-    let mut trees: Vec<Value> = yaml::documents(text)?.iter().map(yaml::Node::to_value).collect();
-    for tree in &mut trees {
-        walk(tree, "");
-    }
-    Ok(trees.iter().map(yaml::emit).collect::<Vec<_>>().join("---\n"))
+    let trees: Vec<Value> = yaml::documents(text)?.iter().map(yaml::Node::to_value).collect();
+    Ok(yaml::joined(trees.iter().map(|tree| without_secrets(Tree::of(tree)))))
 }
 
-fn walk(value: &mut Value, parent: &str) {
-    match value {
-        Value::Object(map) => {
+fn without_secrets(mut tree: Tree<'_>) -> Tree<'_> {
+    walk(&mut tree, "", "", &mut |_, text| *text = REDACTED);
+    tree
+}
+
+/// Hands every secret to `found`, with its place: `/` and the keys above it.
+fn walk<'a>(tree: &mut Tree<'a>, parent: &str, place: &str, found: &mut impl FnMut(&str, &mut &'a str)) {
+    match tree {
+        Tree::Map(entries) => {
             let pair = parent == "serviceAccount"
                 || parent == "k8sserviceaccount"
-                || PAIRS.iter().any(|half| map.contains_key(*half));
-            for (key, value) in map.iter_mut() {
+                || entries.iter().any(|(key, _)| PAIRS.contains(key));
+            for (key, value) in entries {
+                let place = format!("{place}/{key}");
                 match value {
-                    Value::String(text) if !text.is_empty() => {
+                    Tree::Text(text) if !text.is_empty() => {
                         let secret = SECRET.iter().any(|name| name.eq_ignore_ascii_case(key))
-                            || (pair && key == "key")
+                            || (pair && *key == "key")
                             || is_kubernetes_secret(text);
                         if secret {
-                            REDACTED.clone_into(text);
+                            found(&place, text);
                         }
                     }
-                    value => walk(value, key),
+                    value => walk(value, key, &place, found),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, parent)),
+        Tree::List(items) => items.iter_mut().for_each(|item| walk(item, parent, place, found)),
         _ => {}
     }
 }
@@ -141,5 +207,36 @@ mod tests {
                     cluster:\n  inlineManifests:\n    - name: a\n      contents: |\n        kind: Secret\n        data: {a: hidden2}\n";
         let shown = redacted(&Documents::parse(text).expect("decodes"));
         assert!(!shown.contains("hidden") && shown.contains("username: u"), "{shown}");
+    }
+
+    #[test]
+    fn a_changed_secret_shows_as_changed_and_not_its_value() {
+        let parse = |token: &str, keys: &str| {
+            let text = format!(
+                "version: v1alpha1\nmachine: {{type: worker, token: {token}}}\ncluster:\n  inlineManifests: {keys}\n"
+            );
+            Documents::parse(&text).expect("decodes")
+        };
+        let sides = |old: &Documents, new: &Documents| {
+            let (old, new) = compared(old, new);
+            let text = |trees: &[Value]| trees.iter().map(yaml::emit).collect::<String>();
+            (text(&old), text(&new))
+        };
+        let one = "[{name: a, contents: \"kind: Secret\\nx: k1\"}, {name: b, contents: \"kind: Secret\\nx: k2\"}]";
+        let (old, new) = sides(&parse("t1", one), &parse("t1", one));
+        assert!(old == new && old.contains(": '******'"), "{old}");
+        let (old, new) = sides(&parse("t1", one), &parse("t2", one));
+        assert!(old.contains("token: '****** (old)'") && new.contains("token: '****** (new)'"), "{old}{new}");
+        assert_eq!(old.matches("(old)").count(), 1, "{old}");
+        // One that comes first moves the others' keys, and changes none of them.
+        let more = "[{name: c, contents: \"kind: Secret\\nx: k3\"}, {name: a, contents: \"kind: Secret\\nx: k1\"}, {name: b, contents: \"kind: Secret\\nx: k2\"}]";
+        let (old, new) = sides(&parse("t1", one), &parse("t1", more));
+        assert_eq!((old.matches("(old)").count(), new.matches("(new)").count()), (0, 1), "{old}{new}");
+        let swapped = "[{name: a, contents: \"kind: Secret\\nx: k2\"}, {name: b, contents: \"kind: Secret\\nx: k1\"}]";
+        let (old, new) = sides(&parse("t1", one), &parse("t1", swapped));
+        assert_eq!((old.matches("(old)").count(), new.matches("(new)").count()), (2, 2), "{old}{new}");
+        // A file that was written redacted tells nothing.
+        let (old, new) = sides(&parse("'******'", one), &parse("t2", one));
+        assert!(old == new, "{old}{new}");
     }
 }

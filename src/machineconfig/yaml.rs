@@ -5,11 +5,18 @@
 //! alone has lost that by the time the field is known. Aliases and merge keys are resolved here, so nothing
 //! above this file knows of them.
 
+mod natural;
+mod quote;
 mod read;
+mod tree;
+mod write;
 
 use serde_json::{Map, Number, Value};
 
+pub(super) use natural::natural;
 pub(super) use read::documents;
+pub(super) use tree::Tree;
+pub(super) use write::{emit, joined};
 
 /// One node of a document, with the line (from 1) at which it begins.
 #[derive(Clone, Debug)]
@@ -51,6 +58,14 @@ impl Node {
     pub(super) fn text(&self) -> Option<&str> {
         match &self.data {
             Data::Scalar { text, .. } if !self.is_null() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text of a scalar as it stands there, a null included.
+    pub(super) fn source(&self) -> Option<&str> {
+        match &self.data {
+            Data::Scalar { text, .. } => Some(text),
             _ => None,
         }
     }
@@ -112,9 +127,11 @@ fn resolve(text: &str) -> Value {
     if let Some(number) = integer(text) {
         return Value::Number(number);
     }
-    let looks_like_float =
-        text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' | b'_'))
-            && text.bytes().any(|byte| byte.is_ascii_digit());
+    // Go takes underscores out of what begins as a number, and a point is no such beginning.
+    let begins = if text.contains('_') { "+-0123456789" } else { "+-.0123456789" };
+    let looks_like_float = text.starts_with(|first| begins.contains(first))
+        && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E' | b'_'))
+        && text.bytes().any(|byte| byte.is_ascii_digit());
     if looks_like_float
         && let Ok(float) = text.replace('_', "").parse::<f64>()
         && let Some(number) = Number::from_f64(float)
@@ -160,34 +177,6 @@ pub(super) fn boolean(text: &str, plain: bool) -> Option<bool> {
         "y" | "Y" | "yes" | "on" => Some(true),
         "n" | "N" | "no" | "off" => Some(false),
         _ => None,
-    }
-}
-
-/// Writes one document, indented by 4 as Talos does. Strings that some reader would take for something else are quoted.
-pub(super) fn emit(value: &Value) -> String {
-    let options = serde_saphyr::ser_options! {
-        indent_step: 4,
-        // Folding is correct YAML, but long base64 and URLs should stay one line for people and grep.
-        folded_wrap_chars: usize::MAX,
-        compact_list_indent: false,
-        prefer_block_scalars: !begins_with_tab(value),
-    };
-    let mut text = String::new();
-    serde_saphyr::to_fmt_writer_with_options(&mut text, value, options)
-        .expect("a JSON value has no shape that YAML lacks, and a String accepts every write");
-    text
-}
-
-/// Go refuses a block scalar whose first line that is not blank begins with a tab.
-fn begins_with_tab(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text
-            .lines()
-            .find(|line| !line.trim().is_empty())
-            .is_some_and(|line| line.trim_start_matches(' ').starts_with('\t')),
-        Value::Array(items) => items.iter().any(begins_with_tab),
-        Value::Object(map) => map.values().any(begins_with_tab),
-        _ => false,
     }
 }
 

@@ -310,6 +310,8 @@ pub fn fingerprint(profile: &Profile) -> String {
     let own = profile.machines.iter_mut().flat_map(|machine| &mut machine.patches);
     for patch in all.iter_mut().chain(controlplane).chain(worker).chain(own) {
         patch.origin.clear();
+        patch.within = None;
+        patch.lines.clear();
     }
     for path in profile.talos.secrets.iter_mut().chain(&mut profile.proxmox.token) {
         // The same file, from whatever directory it is named.

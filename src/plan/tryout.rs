@@ -131,10 +131,9 @@ fn instead(config: &ConfigSpec, error: &RenderError, patches: &[Patch]) -> Strin
     match error {
         RenderError::Patch { source, .. } => {
             let json = patches.iter().find(|patch| *patch.source() == source.patch && patch.is_json6902());
-            let form = json.and_then(Patch::strategic_form).map(|form| in_contract(config, form));
-            form.map_or_else(String::new, |form| {
-                format!("the strategic patch with the same effect:\n{}", indented(&form))
-            })
+            let Some((form, merges)) = json.and_then(Patch::strategic_sketch) else { return String::new() };
+            let caution = if merges { " (lists and objects may merge into what is there)" } else { "" };
+            format!("the strategic patch of the same fields{caution}:\n{}", indented(&in_contract(config, form)))
         }
         RenderError::Invalid { .. } => format!(
             "if it is an old form, this prints the new one: pvetalos profile check --fix --contract {} --profile {}",

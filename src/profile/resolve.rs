@@ -5,7 +5,7 @@
 
 mod machines;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -246,16 +246,24 @@ fn patches(raw: Vec<RawPatch>, path: &str, draft: &mut Draft) -> Vec<PatchRef> {
 fn patch(raw: RawPatch, path: &str, draft: &mut Draft) -> PatchRef {
     let line = draft.places.get(path).map_or(0, |(line, _)| *line);
     let here = format!("{}:{line}", draft.file.display());
+    let within = Some((draft.file.display().to_string(), usize::try_from(line).unwrap_or_default()));
     match raw.0 {
-        serde_json::Value::String(text) if text.contains('\n') => PatchRef { origin: here, text },
+        serde_json::Value::String(text) if text.contains('\n') => {
+            PatchRef { origin: here, text, within, lines: BTreeMap::new() }
+        }
         serde_json::Value::String(file) => {
             let file = draft.beside(&file);
             let text = draft.text(path, &file);
-            PatchRef { origin: file.display().to_string(), text }
+            PatchRef { origin: file.display().to_string(), text, within: None, lines: BTreeMap::new() }
         }
         inline => {
             let text = serde_saphyr::to_string(&inline).expect("a tree that was read from YAML can be written as YAML");
-            PatchRef { origin: here, text }
+            let below = draft.places.iter().filter_map(|(place, (line, _))| {
+                let rest = place.strip_prefix(path).filter(|rest| rest.starts_with(['.', '[']))?;
+                let rest = rest.strip_prefix('.').unwrap_or(rest);
+                Some((rest.to_owned(), usize::try_from(*line).unwrap_or_default()))
+            });
+            PatchRef { origin: here, text, within, lines: below.collect() }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The resolved profile: every default applied, every named file read.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -160,6 +161,10 @@ pub struct PatchRef {
     pub origin: String,
     /// YAML: one or more documents, or a JSON 6902 list.
     pub text: String,
+    /// For one written in the profile: the file, and the line at which it begins there.
+    pub within: Option<(String, usize)>,
+    /// For one written there as a map: the line of every path in it.
+    pub lines: BTreeMap<String, usize>,
 }
 
 /// The machines' network.

@@ -14,6 +14,7 @@ use super::client::DEADLINE;
 use super::wire::cosi::{self, EventType, GetRequest, ListRequest, WatchRequest};
 use super::wire::specs;
 use super::{Talos, TalosError};
+use crate::secrets::Secret;
 
 /// A spec that can be asked for: where its resources are kept.
 pub trait Resource: Message + Default {
@@ -52,6 +53,7 @@ resources! {
     TimeStatusSpec: "TimeStatuses.v1alpha1.talos.dev" in "runtime";
     MemberSpec: "Members.cluster.talos.dev" in "cluster";
     NodeStatusSpec: "NodeStatuses.kubernetes.talos.dev" in "k8s";
+    MachineConfigSpec: "MachineConfigs.config.talos.dev" in "config";
     StaticPodStatusSpec: "StaticPodStatuses.kubernetes.talos.dev" in "k8s";
 }
 
@@ -67,6 +69,19 @@ impl Talos {
             Err(error) if error.code() == Some(Code::NotFound) || is_unknown_kind(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The configuration that the machine runs with, YAML with every secret in it; `None` if it has none.
+    ///
+    /// Only an administrator may read it (Talos 1.13: pkg/machinery/resources/config/machine_config.go).
+    pub async fn machine_config(&self) -> Result<Option<Secret>, TalosError> {
+        let Some(spec) = self.get::<specs::MachineConfigSpec>("v1alpha1").await? else { return Ok(None) };
+        let text = String::from_utf8(spec.yaml_marshalled).map_err(|_| TalosError::Reply {
+            address: self.address(),
+            method: specs::MachineConfigSpec::TYPE,
+            reason: "the configuration is not text in UTF-8".into(),
+        })?;
+        Ok(Some(Secret::new(text)))
     }
 
     /// All resources of a kind, with their ids; none if this version of Talos has no such kind.

@@ -7,6 +7,7 @@
 mod contexts;
 mod desk;
 mod destroy;
+mod diff;
 mod fixture;
 mod journey;
 mod killed;

@@ -127,10 +127,6 @@ fn gen_makes_what_talos_makes() {
     all("gen", |name| {
         let folder = fixtures().join("gen").join(name);
         let case = json(&folder.join("case.json"));
-        if case["options"]["role"] == "init" {
-            // The one machine type that nobody can ask for here, as with talosctl.
-            return Vec::new();
-        }
         let made = config(&gen_flags(&case));
         let results = case["results"].as_object().expect("results").iter();
         let wrong = results.filter_map(|(version, result)| {
@@ -301,6 +297,23 @@ fn what_talosctl_refuses_is_refused_in_its_words() {
         ),
         ("patch gen/default-1.13-worker/expected.yaml --minor 1.99", "1.99"),
         ("secrets -o - --talos-version 2", "invalid talos-version"),
+        (
+            "gen demo https://a -t x,y -o out",
+            "2 errors occurred:\n\t* invalid output type: \"x\"\n\t* invalid output type: \"y\"",
+        ),
+        ("gen demo https://a -t worker -o a --output-dir b", "can't use both output-dir and output"),
+        (
+            "gen demo https://a -t worker -o - --with-secrets secrets/validate/missing-cluster/secrets.yaml",
+            "failed to validate secrets bundle: 1 error occurred:\n\t* cluster is required",
+        ),
+        ("secrets -o - -p none", "failed to create secrets bundle: stat none: no such file or directory"),
+        ("secrets -o - -p not-yet.txt", "failed to create secrets bundle: \"not-yet.txt\" is not a directory"),
+        ("secrets -o - -p secrets", "failed to create secrets bundle: open secrets/ca.crt: no such file or directory"),
+        ("secrets -o - --from-controlplane-config none", "failed to load controlplane config: open none: no such file"),
+        (
+            "secrets -o - --from-controlplane-config gen/default-1.13-worker/expected.yaml",
+            "failed to create secrets bundle from controlplane config: ",
+        ),
     ] {
         let output = config(&words(line));
         assert_eq!(output.status.code(), Some(2), "{line}");
@@ -319,5 +332,112 @@ fn a_refused_json_patch_is_shown_as_a_strategic_one() {
         ["JSON6902 patches are not supported for multi-document machine configuration", "podSubnets:", "- 10.42.0.0/16"]
     {
         assert!(stderr(&output).contains(part), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_dash_is_stdin_and_switches_take_values_as_in_talosctl() {
+    use std::io::Write as _;
+    let with = |line: &str, input: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_pvetalos"));
+        program.arg("config").args(words(line)).current_dir(fixtures());
+        program
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = program.spawn().expect("the program starts");
+        child.stdin.take().expect("it was asked for").write_all(input.as_bytes()).expect("it reads");
+        child.wait_with_output().expect("it ends")
+    };
+    let text = |path: &str| fs::read_to_string(fixtures().join(path)).expect("readable");
+    let base = text("gen/default-1.13-controlplane/expected.yaml");
+    let bundle = text("secrets/secrets-a.yaml");
+    assert!(with("validate -c - -m metal --strict=false", &base).status.success());
+    assert!(with("validate -c - -m metal-agent", &base).status.success());
+    let patched = with("patch - -p {\"debug\":true}", &base);
+    assert!(stdout(&patched).contains("debug: true"), "{}", stderr(&patched));
+    let patched = with("patch gen/default-1.13-controlplane/expected.yaml -p @-", "debug: true\n");
+    assert!(stdout(&patched).contains("debug: true"), "{}", stderr(&patched));
+    let line = "gen demo https://10.0.0.10:6443 --with-secrets - -t worker -t controlplane -o -";
+    assert!(stderr(&with(line, &bundle)).contains("can't use multiple output types with stdout"));
+    // What is given twice is what was given last.
+    let line = "gen demo https://10.0.0.10:6443 --with-secrets - -t worker -o x -o - --talos-version v1.11.2 --talos-version \
+                v1.13.4 --with-docs=false --with-examples=f --persist=0 --force=T";
+    let made = with(line, &bundle);
+    let out = stdout(&made);
+    assert!(out.contains("persist: false") && out.contains("kind: HostnameConfig"), "{}", stderr(&made));
+    let back = with("secrets -o - --from-controlplane-config -", &base);
+    let (back, kept) = (trees(stdout(&back)), case_secrets("gen/default-1.13-controlplane"));
+    assert!(back == trees(&text(&kept)), "the bundle of the configuration is another one");
+}
+
+fn case_secrets(folder: &str) -> String {
+    json(&fixtures().join(folder).join("case.json"))["secrets"].as_str().expect("path").to_owned()
+}
+
+#[test]
+fn odd_arguments_are_refused_and_never_a_panic() {
+    let folder = tempfile::tempdir().expect("a folder");
+    #[expect(clippy::disallowed_methods, reason = "files of a test's own folder")]
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).expect("written");
+        path.display().to_string()
+    };
+    let long = "x".repeat(300);
+    let deep = file("deep", "[".repeat(5000).as_bytes());
+    let files = [
+        String::new(),
+        "none".to_owned(),
+        folder.path().display().to_string(),
+        file("empty", b""),
+        file("binary", b"machine: \xff\xfe\x00"),
+        deep.clone(),
+        file("scalar", b"x"),
+        file("loop", b"a: &a [*a]\n"),
+    ];
+    let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let (base, bundle) = ("gen/default-1.11-controlplane/expected.yaml", "secrets/secrets-a.yaml");
+    let mut refused: Vec<Vec<String>> = Vec::new();
+    for path in &files {
+        refused.push(own(&["gen", "n", "https://a", "-t", "worker", "-o", "-", "--with-secrets", path]));
+        refused.push(own(&["patch", path]));
+        refused.push(own(&["validate", "-m", "metal", "-c", path]));
+        refused.push(own(&["secrets", "-o", "-", "--from-controlplane-config", path]));
+        refused.push(own(&["secrets", "-o", "-", "-p", path]));
+    }
+    for endpoint in ["", "-", "10.0.0.1", "::1", "https://", "https://[::1", "https://a:port", "http://a", "://", "%zz"]
+    {
+        refused.push(own(&["gen", "n", endpoint, "-t", "worker", "-o", "-", "--with-secrets", bundle]));
+    }
+    for patch in ["@", "@none", &format!("@{deep}"), "[", "{", "a: b", &long] {
+        refused.push(own(&["patch", base, "-p", patch]));
+    }
+    for version in ["v", "1", ".", "1.99", "-1", "18446744073709551616.1", &long] {
+        refused.push(own(&["patch", base, "--minor", version]));
+        refused.push(own(&[
+            "gen",
+            "n",
+            "https://a",
+            "-t",
+            "worker",
+            "-o",
+            "-",
+            "--with-secrets",
+            bundle,
+            "--talos-version",
+            version,
+        ]));
+    }
+    for args in &refused {
+        let output = config(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");
+    }
+    for (name, endpoint) in
+        [("", "https://a"), (long.as_str(), "https://[fd00::1]:6443"), ("ü", "https://a:65535/path")]
+    {
+        let output = config(&own(&["gen", name, endpoint, "-t", "worker", "-o", "-", "--with-secrets", bundle]));
+        assert!(output.status.success() && !output.stdout.is_empty(), "{name}: {}", stderr(&output));
     }
 }

@@ -2,12 +2,14 @@
 
 mod adversary;
 mod cli;
+mod clients;
 mod compat;
 mod config;
 mod crash;
 mod create;
 mod harness;
 mod layers;
+mod patches;
 mod render;
 mod repeat;
 mod unwind;

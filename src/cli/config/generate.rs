@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use super::super::failure::{Code, Failure};
 use super::super::say;
-use super::input::Flags;
-use super::secrets::contract;
-use super::{patches, place, read, refused, wrong_patch};
+use super::input::{Flags, boolean};
+use super::secrets::{contract, unusable};
+use super::{multiple, patches, place, read, refused, wrong_patch};
 use crate::inventory::Role;
-use crate::machineconfig::{Bundle, Contract, Documents, Minor, Patch, apply, check_endpoint, generate, talosconfig};
+use crate::machineconfig::{
+    Bundle, BundleError, Contract, Documents, Input, Minor, Patch, apply, check_endpoint, generate, talosconfig,
+};
 
 #[derive(clap::Args)]
-#[command(disable_version_flag = true)]
+#[command(disable_version_flag = true, args_override_self = true)]
 pub(in crate::cli) struct Args {
     /// The cluster's name
     #[arg(value_name = "NAME")]
@@ -25,7 +27,7 @@ pub(in crate::cli) struct Args {
     /// The Talos version to make configurations for [default: the newest that is known]
     #[arg(long, value_name = "VERSION", default_value = "")]
     talos_version: String,
-    /// What to make: controlplane, worker, talosconfig
+    /// What to make: controlplane, worker, talosconfig; or init, a control plane that bootstraps itself
     #[arg(
         long,
         short = 't',
@@ -35,10 +37,13 @@ pub(in crate::cli) struct Args {
     )]
     output_types: Vec<String>,
     /// File (of one type) or directory to write; - is stdout [default: the working directory]
-    #[arg(long, short = 'o', alias = "output-dir", value_name = "PATH")]
+    #[arg(long, short = 'o', value_name = "PATH")]
     output_file: Option<PathBuf>,
+    /// The old name of --output, always a directory
+    #[arg(long, value_name = "DIR", hide = true)]
+    output_dir: Option<PathBuf>,
     /// Overwrite files that are there
-    #[arg(long, short)]
+    #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", hide_default_value = true, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set)]
     force: bool,
     /// A patch for all machines, or a file of one as @FILE
     #[arg(long, value_name = "PATCH", allow_hyphen_values = true)]
@@ -53,10 +58,10 @@ pub(in crate::cli) struct Args {
     #[arg(long = "version", value_name = "VERSION", default_value = "v1alpha1", hide = true)]
     format: String,
     /// Comments, which are never written here
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, hide = true)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set, hide = true)]
     with_docs: Option<bool>,
     /// Examples, which are never written here
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set, hide = true)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set, hide = true)]
     with_examples: Option<bool>,
     #[command(flatten)]
     flags: Flags,
@@ -64,30 +69,35 @@ pub(in crate::cli) struct Args {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Machine(Role),
+    Init,
+    ControlPlane,
+    Worker,
     Talosconfig,
 }
 
 impl Kind {
-    fn parse(word: &str) -> Result<Self, Failure> {
+    fn parse(word: &str) -> Result<Self, String> {
         match word {
-            "controlplane" => Ok(Self::Machine(Role::ControlPlane)),
-            "worker" => Ok(Self::Machine(Role::Worker)),
+            "init" => Ok(Self::Init),
+            "controlplane" => Ok(Self::ControlPlane),
+            "worker" => Ok(Self::Worker),
             "talosconfig" => Ok(Self::Talosconfig),
-            _ => Err(refused(format!("invalid output type: {word:?}"))),
+            _ => Err(format!("invalid output type: {word:?}")),
         }
     }
 
     fn file(self) -> &'static str {
         match self {
-            Self::Machine(Role::ControlPlane) => "controlplane.yaml",
-            Self::Machine(Role::Worker) => "worker.yaml",
+            Self::Init => "init.yaml",
+            Self::ControlPlane => "controlplane.yaml",
+            Self::Worker => "worker.yaml",
             Self::Talosconfig => "talosconfig",
         }
     }
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    check_endpoint(&args.endpoint).map_err(refused)?;
     if args.format != "v1alpha1" {
         return Err(refused(format!("unknown config version: {:?}", args.format)));
     }
@@ -95,21 +105,17 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     for (_, path) in outputs.iter().filter(|(_, path)| path.as_os_str() != place::STDOUT) {
         place::vacant(path, args.force)?;
     }
-    check_endpoint(&args.endpoint).map_err(refused)?;
     let contract = contract(&args.talos_version)?;
     let bundle = args.bundle(&contract)?;
-    let made = args.machines(&contract, &bundle)?;
+    let init = outputs.iter().any(|(kind, _)| *kind == Kind::Init);
+    let made = args.machines(&contract, &bundle, init)?;
     for (kind, path) in outputs {
-        match kind {
-            Kind::Talosconfig => {
-                let admin = talosconfig::admin(&bundle, &args.name, Vec::new(), Vec::new());
-                let admin = admin.map_err(|error| Failure::of(Code::Usage, &error))?;
-                place::write(&path, admin.to_yaml().expose())?;
-            }
-            Kind::Machine(role) => {
-                let documents = made.iter().find(|(of, _)| *of == role).expect("both roles are made");
-                place::write(&path, &documents.1.to_yaml())?;
-            }
+        if let Some((_, documents)) = made.iter().find(|(of, _)| *of == kind) {
+            place::write(&path, &documents.to_yaml())?;
+        } else {
+            let admin = talosconfig::admin(&bundle, &args.name, Vec::new(), Vec::new());
+            let admin = admin.map_err(|error| Failure::of(Code::Usage, &error))?;
+            place::write(&path, admin.to_yaml().expose())?;
         }
         if path.as_os_str() != place::STDOUT {
             say(&format!("Created {}", path.display()));
@@ -121,56 +127,75 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 impl Args {
     fn outputs(&self) -> Result<Vec<(Kind, PathBuf)>, Failure> {
         let mut kinds = Vec::new();
+        let mut wrong = Vec::new();
         for word in self.output_types.iter().filter(|word| !word.is_empty()) {
-            let kind = Kind::parse(word)?;
-            if !kinds.contains(&kind) {
-                kinds.push(kind);
+            match Kind::parse(word) {
+                Ok(kind) if kinds.contains(&kind) => {}
+                Ok(kind) => kinds.push(kind),
+                Err(why) => wrong.push(why),
             }
         }
         let place = self.output_file.as_deref().unwrap_or(Path::new("."));
+        if kinds.len() + wrong.len() > 1 && place.as_os_str() == place::STDOUT {
+            return Err(refused("can't use multiple output types with stdout"));
+        }
+        if self.output_dir.is_some() && self.output_file.is_some() {
+            return Err(refused("can't use both output-dir and output"));
+        }
+        if !wrong.is_empty() {
+            return Err(refused(multiple(&wrong)));
+        }
+        let folder = self.output_dir.as_deref();
+        let is_folder = |path: &Path| path.is_dir() || path.as_os_str().to_string_lossy().ends_with('/');
         match kinds.as_slice() {
             [] => Err(refused("at least one output type must be specified")),
-            [one]
-                if place.as_os_str() == place::STDOUT
-                    || !(place.is_dir() || place.as_os_str().to_string_lossy().ends_with('/')) =>
-            {
-                Ok(vec![(*one, place.to_owned())])
-            }
-            [_, _, ..] if place.as_os_str() == place::STDOUT => {
-                Err(refused("can't use multiple output types with stdout"))
-            }
-            all => Ok(all.iter().map(|kind| (*kind, place.join(kind.file()))).collect()),
+            [one] if folder.is_none() && !is_folder(place) => Ok(vec![(*one, place.to_owned())]),
+            all => Ok(all.iter().map(|kind| (*kind, folder.unwrap_or(place).join(kind.file()))).collect()),
         }
     }
 
     fn bundle(&self, contract: &Contract) -> Result<Bundle, Failure> {
-        match &self.with_secrets {
-            Some(path) => Bundle::parse(&read(path)?).map_err(|error| {
-                refused(super::super::failure::chain(&error)).hint(format!("it is {}", path.display()))
-            }),
-            None => Bundle::generate(contract).map_err(|error| Failure::of(Code::Defect, &error)),
-        }
+        let Some(path) = &self.with_secrets else {
+            return Bundle::generate(contract).map_err(|error| Failure::of(Code::Defect, &error));
+        };
+        let load = |why: &str| refused(format!("failed to load secrets bundle: {why}"));
+        let text = read(path).map_err(|failure| load(&failure.message))?;
+        Bundle::parse(&text).map_err(|error| {
+            let failure = match &error {
+                BundleError::Invalid(_) => unusable(&error, "failed to validate secrets bundle: "),
+                other => load(&super::super::failure::chain(other)),
+            };
+            failure.hint(format!("it is {}", path.display()))
+        })
     }
 
     /// Both roles, whatever is asked for: a patch that fails on one of them fails, as it does in talosctl.
-    fn machines(&self, contract: &Contract, bundle: &Bundle) -> Result<Vec<(Role, Documents)>, Failure> {
+    fn machines(&self, contract: &Contract, bundle: &Bundle, init: bool) -> Result<Vec<(Kind, Documents)>, Failure> {
+        const WRAP: &str = "failed to generate config bundle: ";
         let minor = Minor::NEWEST;
         let input = self.flags.input(&self.name, &self.endpoint, &self.talos_version)?;
-        let load = |given: &[String]| patches(given, &minor, "error parsing config JSON patch: ");
-        let all = load(&self.config_patch)?;
-        let roles = [
-            (Role::ControlPlane, load(&self.config_patch_control_plane)?, "error patching control plane configs: "),
-            (Role::Worker, load(&self.config_patch_worker)?, "error patching worker config: "),
-        ];
+        let load = |given: &[String], flag: &str| patches(given, flag, &minor, "error parsing config JSON patch: ");
+        let all = load(&self.config_patch, "--config-patch")?;
+        let control_plane = load(&self.config_patch_control_plane, "--config-patch-control-plane")?;
+        let worker = load(&self.config_patch_worker, "--config-patch-worker")?;
         let patched = |documents: &Documents, patches: &[Patch], wrap: &str| {
-            apply(documents, patches, &minor).map_err(|error| wrong_patch(&error, Some(patches), wrap))
+            apply(documents, patches, &minor)
+                .map_err(|error| wrong_patch(&error, Some((patches, documents, &minor)), &format!("{WRAP}{wrap}")))
         };
         let mut made = Vec::new();
-        for (role, own, wrap) in roles {
+        for (kind, role, own, wrap) in [
+            (Kind::Init, Role::ControlPlane, &control_plane, "error patching control plane configs: "),
+            (Kind::ControlPlane, Role::ControlPlane, &control_plane, "error patching control plane configs: "),
+            (Kind::Worker, Role::Worker, &worker, "error patching worker config: "),
+        ] {
+            if kind == Kind::Init && !init {
+                continue;
+            }
+            let input = Input { init: kind == Kind::Init, ..input.clone() };
             let generated = generate(contract, bundle, role, &input)
-                .map_err(|error| refused(super::super::failure::chain(&error)))?;
+                .map_err(|error| refused(format!("{WRAP}{}", super::super::failure::chain(&error))))?;
             let generated = patched(&generated, &all, "error patching configs: ")?;
-            made.push((role, patched(&generated, &own, wrap)?));
+            made.push((kind, patched(&generated, own, wrap)?));
         }
         Ok(made)
     }

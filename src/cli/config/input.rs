@@ -26,10 +26,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     dns_domain: String,
     /// Whether machines find each other through the discovery service
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", hide_default_value = true, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set)]
     with_cluster_discovery: bool,
     /// Whether machines speak to each other through KubeSpan
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", hide_default_value = true, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set)]
     with_kubespan: bool,
     /// A registry's mirror, as registry=url
     #[arg(long, value_name = "HOST=URL", value_delimiter = ',')]
@@ -41,7 +41,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     service_subnets: Vec<String>,
     /// Let pods run on control planes
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", hide_default_value = true, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set)]
     allow_scheduling_on_control_planes: bool,
     /// Manifest of a CNI to install instead of Flannel
     #[arg(long, value_name = "URL")]
@@ -55,12 +55,24 @@ pub(super) struct Flags {
     /// A kernel parameter, as key=value
     #[arg(long, value_name = "KEY=VALUE")]
     sysctls: Vec<String>,
+    /// Whether the configuration outlives a reboot; anything else is of the past
+    #[arg(long, short, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", hide_default_value = true, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set)]
+    persist: bool,
     /// Verbose logging to the console
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", hide_default_value = true, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set)]
     debug: bool,
     /// A kernel argument of the installation; none of them on contract 1.14
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     install_extra_kernel_args: Vec<String>,
+}
+
+/// A switch's value in every spelling that talosctl takes (Go: strconv.ParseBool).
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("true or false".to_owned()),
+    }
 }
 
 impl Flags {
@@ -68,8 +80,7 @@ impl Flags {
     pub(super) fn input(&self, name: &str, endpoint: &str, talos: &str) -> Result<Input, Failure> {
         let pairs = |list: &[String], what: &str| -> Result<Vec<(String, String)>, Failure> {
             let pair = |text: &String| {
-                let halves = text.split_once('=').filter(|(key, value)| !key.is_empty() && !value.is_empty());
-                let halves = halves.map(|(key, value)| (key.to_owned(), value.to_owned()));
+                let halves = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
                 halves.ok_or_else(|| refused(format!("invalid {what}: {text:?}")))
             };
             list.iter().map(pair).collect()
@@ -97,6 +108,7 @@ impl Flags {
             discovery: self.with_cluster_discovery,
             kubespan: self.with_kubespan,
             debug: self.debug,
+            persist: self.persist,
             allow_scheduling_on_control_planes: self.allow_scheduling_on_control_planes,
             custom_cni_url: self.custom_cni_url.clone(),
             local_api_server_port: self.local_api_server_port,

@@ -17,7 +17,7 @@ use std::path::Path;
 use super::Global;
 use super::failure::{Code, Failure};
 use crate::machineconfig::patch::{Argument, argument};
-use crate::machineconfig::{Minor, Patch, PatchError, PatchSource};
+use crate::machineconfig::{Documents, Minor, Patch, PatchError, PatchSource};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -65,28 +65,40 @@ fn refused(text: impl std::fmt::Display) -> Failure {
     Failure::new(Code::Usage, text.to_string().trim_end_matches('\n'))
 }
 
-/// The text of a file, or what Go says about one that cannot be read.
+/// Several errors in the form that talosctl prints them (hashicorp/go-multierror).
+fn multiple(errors: &[String]) -> String {
+    let noun = if errors.len() == 1 { "error" } else { "errors" };
+    format!("{} {noun} occurred:\n\t* {}\n\n", errors.len(), errors.join("\n\t* "))
+}
+
+/// The text of a file, or of stdin for `-`; or what Go says about one that cannot be read.
 fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| {
-        let why = match error.kind() {
-            std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-            std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-            std::io::ErrorKind::IsADirectory => "is a directory".to_owned(),
-            _ => error.to_string(),
+    let read = if path.as_os_str() == place::STDOUT {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    read.map_err(|error| {
+        let (doing, why) = match error.kind() {
+            std::io::ErrorKind::NotFound => ("open", "no such file or directory".to_owned()),
+            std::io::ErrorKind::PermissionDenied => ("open", "permission denied".to_owned()),
+            std::io::ErrorKind::IsADirectory => ("read", "is a directory".to_owned()),
+            std::io::ErrorKind::InvalidData => ("read", "it is not text in UTF-8".to_owned()),
+            _ => ("read", error.to_string()),
         };
-        refused(format!("open {}: {why}", path.display()))
+        refused(format!("{doing} {}: {why}", path.display()))
     })
 }
 
 /// Loads patch arguments: `@file`, or a patch in place.
-fn patches(given: &[String], minor: &Minor, wrap: &str) -> Result<Vec<Patch>, Failure> {
+fn patches(given: &[String], flag: &str, minor: &Minor, wrap: &str) -> Result<Vec<Patch>, Failure> {
     let load = |(at, text): (usize, &String)| {
         let (text, source) = match argument(text, minor) {
             Argument::File(path) => {
                 let text = read(Path::new(path)).map_err(|failure| refused(format!("{wrap}{}", failure.message)))?;
                 (text, PatchSource::File(path.to_owned()))
             }
-            Argument::Content(text) => (text.to_owned(), PatchSource::Inline(format!("argument {}", at + 1))),
+            Argument::Content(text) => (text.to_owned(), PatchSource::Inline(format!("{flag} {}", at + 1))),
         };
         Patch::load(&text, source, minor).map_err(|error| wrong_patch(&error, None, wrap))
     };
@@ -94,12 +106,20 @@ fn patches(given: &[String], minor: &Minor, wrap: &str) -> Result<Vec<Patch>, Fa
 }
 
 /// A patch that does not load or does not apply: Talos's words, then which patch, then what to write instead.
-fn wrong_patch(error: &PatchError, patches: Option<&[Patch]>, wrap: &str) -> Failure {
-    let failure = refused(format!("{wrap}{}", error.text)).hint(format!("it is the {}", error.patch));
+fn wrong_patch(error: &PatchError, applied: Option<(&[Patch], &Documents, &Minor)>, wrap: &str) -> Failure {
+    let patches = applied.map(|(patches, ..)| patches);
+    let config = applied.map(|(_, config, minor)| (config, minor));
+    let failure = refused(format!("{wrap}{}", error.text)).hint(format!("it is the {}", error.place()));
     let patch = patches.into_iter().flatten().find(|patch| *patch.source() == error.patch && patch.is_json6902());
-    match patch.map(Patch::strategic_form) {
-        Some(Some(form)) => failure.hint(format!("the strategic patch with the same effect:\n{form}")),
-        Some(None) => failure.hint("it moves, tests, or reaches into a list: write it as a strategic patch by hand"),
+    match patch.zip(config).and_then(|(patch, (config, minor))| patch.strategic_form(config, minor)) {
+        Some(Ok(parts)) => {
+            let text = match parts.len() {
+                0 | 1 => "the strategic patch with the same effect",
+                _ => "the strategic patches with the same effect, one after the other",
+            };
+            failure.hint(format!("{text}:\n{}", parts.join("---\n")))
+        }
+        Some(Err(why)) => failure.hint(format!("write it as a strategic patch by hand: {why}")),
         None => failure,
     }
 }

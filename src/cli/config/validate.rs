@@ -7,19 +7,21 @@ use serde_json::{Value, json};
 
 use super::super::failure::Failure;
 use super::super::{Global, print, say};
+use super::input::boolean;
 use super::{Behaviour, read, refused};
 use crate::machineconfig::{self, Documents, Verdict};
 
 #[derive(clap::Args)]
+#[command(args_override_self = true)]
 pub(in crate::cli) struct Args {
-    /// The machine configuration
+    /// The machine configuration; - is stdin
     #[arg(long, short, value_name = "FILE")]
     config: PathBuf,
     /// Where the machine runs
     #[arg(long, short, value_enum)]
     mode: Mode,
     /// Treat warnings as errors
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", hide_default_value = true, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set)]
     strict: bool,
     #[command(flatten)]
     behaviour: Behaviour,
@@ -30,6 +32,7 @@ enum Mode {
     Metal,
     Cloud,
     Container,
+    MetalAgent,
 }
 
 impl Mode {
@@ -38,6 +41,7 @@ impl Mode {
             Self::Metal => "metal",
             Self::Cloud => "cloud",
             Self::Container => "container",
+            Self::MetalAgent => "metal-agent",
         }
     }
 }
@@ -46,7 +50,8 @@ impl From<Mode> for machineconfig::Mode {
     fn from(mode: Mode) -> Self {
         match mode {
             Mode::Metal => Self::Metal,
-            Mode::Cloud => Self::Cloud,
+            // Neither installs, and a configuration is asked nothing else about them.
+            Mode::Cloud | Mode::MetalAgent => Self::Cloud,
             Mode::Container => Self::Container,
         }
     }

@@ -342,7 +342,7 @@ async fn status(global: &Global) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::of(Code::Defect, &error).hint("look into the lab's log beside its socket"))?;
     if global.is_json() {
-        print(&serde_json::json!({ "running": true, "pve": info.pve, "world": world }).to_string());
+        print(&serde_json::json!({ "running": true, "pid": info.pid, "pve": info.pve, "world": world }).to_string());
     } else {
         print(&format!("the lab runs at {}\n{}", info.pve, table(&world)));
     }

@@ -12,7 +12,7 @@ use aws_lc_rs::digest;
 
 use super::Fleet;
 use super::applied::{Applied, Identity};
-use super::machine::{Machine, Stage, System};
+use super::machine::System;
 use crate::inventory::Role;
 use crate::lab::hardware::Hardware;
 
@@ -86,22 +86,43 @@ impl Etcd {
     }
 }
 
-/// What a machine can see of the others, at one moment.
-#[derive(Debug, Default)]
-pub(super) struct Surroundings {
-    /// A healthy etcd of its own kind.
-    pub(super) etcd_to_join: Option<EtcdId>,
+/// What can be seen of all machines at one moment. Made once for a round of steps: what each machine looked up by
+/// itself made a thousand machines a million times dearer than one.
+#[derive(Debug)]
+pub(super) struct View {
+    /// Who answers at each address.
+    owners: BTreeMap<Ipv4Addr, u32>,
     /// etcds with more than half of their members up.
     quorums: BTreeSet<EtcdId>,
+    /// The control planes past their installation, by VMID.
+    serving: Vec<Serving>,
+}
+
+#[derive(Debug)]
+struct Serving {
+    vmid: u32,
+    identity: Identity,
+    etcd: Option<EtcdId>,
+    etcd_up: bool,
+    etcd_healthy: bool,
+    kube_up: bool,
+}
+
+/// What a machine can see of the others.
+#[derive(Debug)]
+pub(super) struct Surroundings<'a> {
+    view: &'a View,
+    /// A healthy etcd of its own kind.
+    pub(super) etcd_to_join: Option<EtcdId>,
     /// Some control plane of its own kind signs certificates, and the endpoint leads there.
     pub(super) trustd: bool,
     /// The Kubernetes that the endpoint leads to.
     pub(super) kube: Option<EtcdId>,
 }
 
-impl Surroundings {
+impl Surroundings<'_> {
     pub(super) fn has_quorum(&self, etcd: EtcdId) -> bool {
-        self.quorums.contains(&etcd)
+        self.view.quorums.contains(&etcd)
     }
 }
 
@@ -135,50 +156,50 @@ impl Fleet {
         })
     }
 
-    pub(super) fn surroundings(&self, vmid: u32) -> Surroundings {
-        let Some(config) = self.config_of(vmid) else { return Surroundings::default() };
-        let identity = config.identity();
-        let kin = |machine: &Machine| machine.serves_cluster() && identity_of(machine) == Some(identity);
-        let mut around = Surroundings { quorums: self.quorums(), ..Surroundings::default() };
-        let others = self.machines.iter().filter(|(other, machine)| **other != vmid && kin(machine));
-        let healthy = others.filter(|(_, machine)| machine.system.as_ref().is_some_and(|system| system.etcd_healthy));
-        around.etcd_to_join = healthy.filter_map(|(other, _)| Some(self.etcd_of(*other)?.0)).min();
-        for (other, machine) in self.behind_endpoint(config) {
-            let Some(system) = machine.system.as_ref().filter(|_| kin(machine)) else { continue };
-            around.trustd = true;
-            if system.kube_up && around.kube.is_none() {
-                around.kube = self.etcd_of(other).map(|(etcd, _)| etcd);
-            }
-        }
-        around
+    /// The view at this moment.
+    pub(super) fn view(&self) -> View {
+        let serving = self.machines.iter().filter(|(_, machine)| machine.serves_cluster());
+        let serving = serving.filter_map(|(vmid, machine)| {
+            let system = machine.system.as_ref()?;
+            Some(Serving {
+                vmid: *vmid,
+                identity: system.config.as_ref()?.identity(),
+                etcd: self.etcd_of(*vmid).map(|(etcd, _)| etcd),
+                etcd_up: system.etcd_up,
+                etcd_healthy: system.etcd_healthy,
+                kube_up: system.kube_up,
+            })
+        });
+        let serving: Vec<Serving> = serving.collect();
+        View { owners: self.owners(), quorums: self.quorums(&serving), serving }
     }
 
-    /// The machines that a configuration's endpoint leads to: the one at that address, or, for a name or an address
-    /// elsewhere (a load balancer), any.
-    fn behind_endpoint(&self, config: &Applied) -> Vec<(u32, &Machine)> {
-        let host = config.endpoint_host().unwrap_or_default();
-        match host.parse::<Ipv4Addr>() {
-            Ok(ip) if self.network.cidr.contains(&ip) => {
-                let owner = self.owners().get(&ip).copied();
-                owner.and_then(|vmid| Some((vmid, self.machines.get(&vmid)?))).into_iter().collect()
-            }
-            _ => self.machines.iter().map(|(vmid, machine)| (*vmid, machine)).collect(),
-        }
+    /// What `vmid` can see of the others.
+    pub(super) fn surroundings<'a>(&self, vmid: u32, view: &'a View) -> Surroundings<'a> {
+        let mut around = Surroundings { view, etcd_to_join: None, trustd: false, kube: None };
+        let Some(config) = self.config_of(vmid) else { return around };
+        let identity = config.identity();
+        let kin = || view.serving.iter().filter(|serving| serving.identity == identity);
+        let healthy = kin().filter(|other| other.vmid != vmid && other.etcd_healthy);
+        around.etcd_to_join = healthy.filter_map(|other| other.etcd).min();
+        // The endpoint leads to the machine at that address, or, for a name or an address elsewhere (a load
+        // balancer), to any.
+        let host = config.endpoint_host().and_then(|host| host.parse::<Ipv4Addr>().ok());
+        let address = host.filter(|ip| self.network.cidr.contains(ip));
+        let behind = |other: &&Serving| address.is_none_or(|ip| view.owners.get(&ip) == Some(&other.vmid));
+        around.trustd = kin().any(|other| behind(&other));
+        around.kube = kin().filter(behind).filter(|other| other.kube_up).find_map(|other| other.etcd);
+        around
     }
 
     fn config_of(&self, vmid: u32) -> Option<&Applied> {
         self.machines.get(&vmid)?.system.as_ref()?.config.as_deref()
     }
 
-    fn quorums(&self) -> BTreeSet<EtcdId> {
+    fn quorums(&self, serving: &[Serving]) -> BTreeSet<EtcdId> {
         let mut up: BTreeMap<EtcdId, usize> = BTreeMap::new();
-        for (vmid, machine) in &self.machines {
-            if machine.serves_cluster()
-                && machine.system.as_ref().is_some_and(|system| system.etcd_up)
-                && let Some((etcd, _)) = self.etcd_of(*vmid)
-            {
-                *up.entry(etcd).or_default() += 1;
-            }
+        for etcd in serving.iter().filter(|serving| serving.etcd_up).filter_map(|serving| serving.etcd) {
+            *up.entry(etcd).or_default() += 1;
         }
         up.retain(|etcd, count| self.etcds.get(etcd).is_some_and(|etcd| *count * 2 > etcd.members.len()));
         up.into_keys().collect()
@@ -223,10 +244,4 @@ impl Fleet {
             .map(|other| other.machine_ca.key.clone())
             .next()
     }
-}
-
-fn identity_of(machine: &Machine) -> Option<Identity> {
-    matches!(machine.stage, Stage::Booting | Stage::Running)
-        .then(|| machine.system.as_ref()?.config.as_ref().map(|config| config.identity()))
-        .flatten()
 }

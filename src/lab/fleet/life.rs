@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Fleet;
-use super::cluster::Surroundings;
+use super::cluster::{Surroundings, View};
 use super::machine::{Machine, Stage};
 use crate::inventory::Role;
 use crate::lab::clock::physics;
@@ -16,21 +16,31 @@ const HANDOVER: Duration = Duration::from_secs(2);
 /// the instant clock, which then goes on at the next advance.
 const ROUNDS: usize = 64;
 
+/// How far time took the machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// Some machine is not where it was.
+    pub moved: bool,
+    /// Until something changes or falls due, nothing more will move.
+    pub settled: bool,
+}
+
 impl Fleet {
-    /// It is now `now` (since the lab began): every machine goes as far as it has come. Answers whether any did.
-    pub fn advance(&mut self, now: Duration, factory: &mut factory::State) -> bool {
+    /// It is now `now` (since the lab began): every machine goes as far as it has come.
+    pub fn advance(&mut self, now: Duration, factory: &mut factory::State) -> Advance {
         self.now = now;
         for round in 0..ROUNDS {
             let mut moved = false;
+            let view = self.view();
             for vmid in self.machines.keys().copied().collect::<Vec<_>>() {
-                moved |= self.step(vmid, factory);
+                moved |= self.step(vmid, &view, factory);
             }
             moved |= self.elect();
             if !moved {
-                return round > 0;
+                return Advance { moved: round > 0, settled: true };
             }
         }
-        true
+        Advance { moved: true, settled: false }
     }
 
     /// When something will happen by itself.
@@ -44,7 +54,7 @@ impl Fleet {
         timers.filter_map(|timer| timer.due(self.now)).min()
     }
 
-    fn step(&mut self, vmid: u32, factory: &mut factory::State) -> bool {
+    fn step(&mut self, vmid: u32, view: &View, factory: &mut factory::State) -> bool {
         let (now, clock) = (self.now, self.clock);
         let Some(machine) = self.machines.get_mut(&vmid) else { return false };
         let Machine { stage, timer, system, .. } = &mut *machine;
@@ -82,14 +92,14 @@ impl Fleet {
                 done
             }
             Stage::Booting | Stage::Running => {
-                let around = self.surroundings(vmid);
+                let around = self.surroundings(vmid, view);
                 self.live(vmid, &around)
             }
         }
     }
 
     /// A configured machine, past its installation: looks at every condition of its services.
-    fn live(&mut self, vmid: u32, around: &Surroundings) -> bool {
+    fn live(&mut self, vmid: u32, around: &Surroundings<'_>) -> bool {
         let (now, clock) = (self.now, self.clock);
         let Some(machine) = self.machines.get_mut(&vmid) else { return false };
         let role = machine.role();

@@ -39,6 +39,7 @@ pub use calls::{BootstrapRefusal, Wipe};
 pub use cluster::{Etcd, EtcdId, Member, Node};
 pub use disks::{Device, Disk, devices};
 pub use lan::{Address, link_name};
+pub use life::Advance;
 pub use listeners::{Listener, Port};
 pub use machine::{Machine, Stage, System};
 

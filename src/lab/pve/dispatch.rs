@@ -152,7 +152,7 @@ fn site(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
         ("GET", "/pools/{poolid}") => pools::get(call),
         ("POST", "/pools") => pools::create(call),
         ("PUT", "/pools" | "/pools/{poolid}") => pools::update(call),
-        ("DELETE", "/pools") => pools::delete(call),
+        ("DELETE", "/pools" | "/pools/{poolid}") => pools::delete(call),
         ("GET", "/access/permissions") => access::permissions(call),
         ("GET", "/access/acl") => Ok(access::acl_list(call)),
         ("GET", "/access/roles") => Ok(access::roles(call)),

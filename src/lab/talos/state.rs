@@ -30,7 +30,7 @@ fn admit(face: &Face, namespace: &str, kind: &str, peer: &Peer) -> Result<(), St
 
 fn find(face: &Face, world: &World, namespace: &str, kind: &str) -> Result<Vec<Resource>, Status> {
     face.machine(world)?;
-    let mut all = if namespace == "meta" { resources::meta() } else { resources::all(&world.fleet, face.vmid) };
+    let mut all = if namespace == "meta" { resources::meta() } else { resources::of(&world.fleet, face.vmid, kind) };
     all.retain(|resource| resource.namespace == namespace && resource.kind == kind);
     all.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(all)

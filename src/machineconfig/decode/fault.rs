@@ -1,5 +1,6 @@
 //! What can be wrong with a configuration before any rule looks at it.
 
+use crate::machineconfig::place::Place;
 use crate::machineconfig::yaml::SyntaxError;
 
 /// A text that is no configuration for the Talos minor asked about.
@@ -10,20 +11,44 @@ pub enum DecodeError {
     #[error("config not found")]
     Empty,
     /// A document that is no mapping.
-    #[error("{0}")]
-    NoMapping(String),
+    #[error("{text}")]
+    NoMapping { text: String, line: usize },
     #[error("duplicate document {id} is not allowed{at}")]
-    Duplicate { id: String, at: String },
+    Duplicate { id: String, at: String, line: usize },
     /// `at` names the document and its line; Talos 1.11 and earlier leave it out.
     #[error("{at}{what}")]
-    Document { at: String, what: Fault },
+    Document { at: String, line: usize, what: Fault },
     /// The documents exclude one another: `conflicting documents: A and B`, `duplicate document: A`.
     #[error("{0}")]
     Conflict(String),
     #[error("error processing patch delete statements at line {line}: {what}")]
-    Delete { line: usize, what: String },
-    #[error("{0}")]
-    DeletePlain(String),
+    Delete { line: usize, path: String, what: String },
+    #[error("{what}")]
+    DeletePlain { line: usize, path: String, what: String },
+}
+
+impl DecodeError {
+    /// Every place that is wrong, as far as it is known.
+    pub fn places(&self) -> Vec<Place> {
+        match self {
+            Self::Document { what: Fault::UnknownKeys { places, .. }, .. } => places.clone(),
+            Self::Document { what: Fault::Construct { problems, .. }, .. } => {
+                problems.iter().map(|(place, _)| place.clone()).collect()
+            }
+            Self::Syntax(
+                SyntaxError::Scan { line, .. }
+                | SyntaxError::DuplicateKey { line, .. }
+                | SyntaxError::Refused { line, .. },
+            )
+            | Self::NoMapping { line, .. }
+            | Self::Duplicate { line, .. }
+            | Self::Document { line, .. } => vec![Place::line(*line)],
+            Self::Delete { line, path, .. } | Self::DeletePlain { line, path, .. } => {
+                vec![Place { line: *line, path: path.clone(), operation: None }]
+            }
+            Self::Empty | Self::Conflict(_) => Vec::new(),
+        }
+    }
 }
 
 /// What is wrong with one document.
@@ -35,8 +60,18 @@ pub enum Fault {
     MissingApiVersion,
     #[error("{kind:?} {api_version:?}: not registered")]
     NotRegistered { kind: String, api_version: String },
-    #[error("unknown keys found during decoding:\n{0}")]
-    UnknownKeys(String),
-    #[error("error decoding {kind} to {target}: yaml: construct errors: {problems}")]
-    Construct { kind: String, target: String, problems: String },
+    #[error("unknown keys found during decoding:\n{shown}")]
+    UnknownKeys { shown: String, places: Vec<Place> },
+    #[error("error decoding {kind} to {}: yaml: construct errors: {}", target(kind), joined(problems))]
+    Construct { kind: String, problems: Vec<(Place, String)> },
+}
+
+fn joined(problems: &[(Place, String)]) -> String {
+    let texts: Vec<&str> = problems.iter().map(|(_, text)| text.as_str()).collect();
+    texts.join("; ")
+}
+
+/// The Go type that a kind decodes to.
+fn target(kind: &str) -> &str {
+    if kind.is_empty() { "*v1alpha1.Config" } else { kind }
 }

@@ -5,37 +5,81 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::machineconfig::go;
+use crate::machineconfig::minor::Minor;
 use crate::machineconfig::schema::{Text, Type};
 use crate::machineconfig::yaml;
 
 /// Reads one scalar that is not null; the error says what was expected, without a position.
-pub(super) fn read(text: &str, plain: bool, kind: &Type) -> Result<Value, String> {
+pub(super) fn read(text: &str, plain: bool, kind: &Type, minor: &Minor) -> Result<Value, String> {
     let wrong = |what: &str| Err(format!("cannot construct `{text}` into {what}"));
     match kind {
-        Type::Int => match yaml::integer(text).filter(|_| plain) {
-            Some(number) => Ok(Value::Number(number)),
-            None => wrong("an integer"),
-        },
+        Type::Int => {
+            match yaml::integer(text).or_else(|| whole(text, minor.integers_cut_fractions)).filter(|_| plain) {
+                Some(number) => Ok(Value::Number(number)),
+                None => wrong("an integer"),
+            }
+        }
+        Type::Uint(bits) => {
+            let number = yaml::integer(text).or_else(|| whole(text, minor.integers_cut_fractions));
+            let fits = |number: &serde_json::Number| number.as_u64().is_some_and(|value| value >> (bits - 1) <= 1);
+            match number.filter(|number| plain && fits(number)) {
+                Some(number) => Ok(Value::Number(number)),
+                None => wrong("an integer that is not negative and not too large"),
+            }
+        }
         Type::Bool => match yaml::boolean(text, plain) {
             Some(flag) => Ok(Value::Bool(flag)),
             None => wrong("a boolean"),
         },
-        Type::Duration => match go::duration(text).or_else(|| yaml::integer(text)?.as_i64().filter(|_| plain)) {
+        // A plain number has no unit.
+        Type::Duration => match go::duration(text).filter(|nanoseconds| {
+            !plain || yaml::integer(text).is_none() || (*nanoseconds == 0 && minor.durations_take_zero)
+        }) {
             Some(nanoseconds) => Ok(Value::String(go::show_duration(nanoseconds))),
             None => wrong("a duration such as 90s or 1h30m"),
         },
         Type::Url => go::url(text).map(Value::String),
         Type::Text(kind) => of_kind(text, *kind),
+        Type::Bytes if !is_size(text) => wrong("a size such as 10GiB"),
         _ => Ok(Value::String(text.to_owned())),
     }
 }
 
+/// Go reads a float into an integer, with or without cutting off what is behind the point.
+fn whole(text: &str, cuts: bool) -> Option<serde_json::Number> {
+    let float = text.parse::<f64>().ok().filter(|float| float.abs() < 9.0e15)?;
+    let float = Some(float.trunc()).filter(|whole| cuts || (float - whole).abs() == 0.0)?;
+    let number = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    #[expect(clippy::cast_possible_truncation, reason = "truncating is the point, and the bound above fits")]
+    number.then_some((float as i64).into())
+}
+
+fn is_size(text: &str) -> bool {
+    text.is_empty() || go::size(text.strip_prefix('-').unwrap_or(text)).is_some()
+}
+
 fn of_kind(text: &str, kind: Text) -> Result<Value, String> {
     let ok = match kind {
-        Text::Any | Text::Size => true,
-        Text::Enum(words) if words.is_empty() || text.is_empty() => true,
-        Text::Enum(words) if words.split('|').any(|word| word == text) => true,
-        Text::Enum(words) => return Err(format!("`{text}` is none of {}", words.replace('|', ", "))),
+        Text::Size => match text.split_once('%') {
+            Some((percent, "")) => {
+                let percent = percent.strip_prefix('-').unwrap_or(percent);
+                percent.parse::<f64>().is_ok_and(|percent| (0.0..=100.0).contains(&percent))
+            }
+            Some(_) => false,
+            None => is_size(text),
+        },
+        Text::Any | Text::Enum("") => true,
+        Text::Enum(words) => {
+            let word = words.split('|').find(|word| word.eq_ignore_ascii_case(text) && !word.starts_with('='));
+            return match word {
+                Some(word) => Ok(Value::from(word)),
+                None => Err(format!("`{text}` is none of {}", words.replace('|', ", "))),
+            };
+        }
+        Text::Table => match text.to_ascii_lowercase().as_str() {
+            word @ ("unspec" | "default" | "main" | "local") => return Ok(Value::from(word)),
+            text => text.parse::<u8>().is_ok_and(|table| (1..=252).contains(&table) && !text.starts_with(['0', '+'])),
+        },
         Text::SizeMatch => {
             let bare = text.trim_start_matches(['<', '>', '=', '!', ' ']);
             if go::size(bare).is_none() {
@@ -55,17 +99,28 @@ fn of_kind(text: &str, kind: Text) -> Result<Value, String> {
                 port(bounds.0).zip(port(bounds.1)).ok_or_else(|| format!("`{text}` is no port or range of ports"))?;
             return Ok(if low == high { Value::from(low) } else { Value::String(text.to_owned()) });
         }
-        Text::Addr => text.is_empty() || go::addr(text).is_ok(),
-        Text::AddrPort => text.is_empty() || text.parse::<std::net::SocketAddr>().is_ok(),
-        Text::Prefix => text.is_empty() || text.parse::<ipnet::IpNet>().is_ok(),
-        Text::Mac => text.split(':').all(|byte| byte.len() == 2 && u8::from_str_radix(byte, 16).is_ok()),
+        Text::Addr | Text::AddrPort | Text::Prefix if text.is_empty() => true,
+        Text::Addr => {
+            let zone = text.find('%').map_or("", |at| &text[at..]);
+            return go::addr(text).map(|addr| Value::String(format!("{addr}{zone}")));
+        }
+        Text::AddrPort => match text.parse::<std::net::SocketAddr>() {
+            Ok(both) => return Ok(Value::String(both.to_string())),
+            Err(_) => false,
+        },
+        Text::Prefix => return go::prefix(text).map(|prefix| Value::String(prefix.to_string())),
+        Text::Mac => {
+            let digits: String = text.split(':').collect();
+            let Ok(bytes) = hex::decode(&digits) else { return Err(format!("`{text}` is not a hardware address")) };
+            let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            return Ok(Value::String(pairs.join(":")));
+        }
     };
     if !ok {
         let what = match kind {
-            Text::Addr => "an IP address",
             Text::AddrPort => "an IP address with port",
-            Text::Prefix => "an IP prefix such as 10.0.0.0/24",
-            _ => "a hardware address",
+            Text::Size => "a size such as 10GiB or 50%",
+            _ => "a routing table",
         };
         return Err(format!("`{text}` is not {what}"));
     }

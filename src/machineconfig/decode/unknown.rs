@@ -38,17 +38,18 @@ impl Below {
 
 pub(super) fn render(unknown: Unknown) -> String {
     let mut text = String::new();
-    map(unknown, 0, &mut text);
+    map(unknown, 0, 4, &mut text);
     text
 }
 
-fn map(mut entries: Unknown, indent: usize, text: &mut String) {
+/// `deeper` is where what is below an entry begins: behind a dash that is not four columns after the keys.
+fn map(mut entries: Unknown, indent: usize, deeper: usize, text: &mut String) {
     entries.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (key, tree) in entries {
         text.push_str(&" ".repeat(indent));
-        text.push_str(&key);
+        self::key(&key, text);
         text.push(':');
-        below(tree, indent + 4, text);
+        below(tree, deeper, text);
     }
 }
 
@@ -56,7 +57,7 @@ fn below(tree: Tree, indent: usize, text: &mut String) {
     match tree {
         Tree::Map(entries) => {
             text.push('\n');
-            map(entries, indent, text);
+            map(entries, indent, indent + 4, text);
         }
         Tree::List(items) => {
             text.push('\n');
@@ -92,13 +93,17 @@ fn inline(tree: Tree, indent: usize, text: &mut String) {
     let mut inner = String::new();
     match tree {
         Tree::Leaf(Node { data: Data::Map(entries), flow: false, .. }) if !entries.is_empty() => {
-            map(leaves(entries), indent + 2, &mut inner);
+            map(leaves(entries), indent + 2, indent + 4, &mut inner);
         }
-        Tree::Map(entries) => map(entries, indent + 2, &mut inner),
+        Tree::Map(entries) => map(entries, indent + 2, indent + 4, &mut inner),
         other => return below(other, indent + 2, text),
     }
     text.push(' ');
     text.push_str(inner.trim_start());
+}
+
+fn key(key: &str, text: &mut String) {
+    if key.is_empty() { text.push_str("\"\"") } else { text.push_str(key) }
 }
 
 fn leaves(entries: Vec<(String, Node)>) -> Unknown {

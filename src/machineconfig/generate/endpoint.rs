@@ -12,7 +12,7 @@ pub fn check_endpoint(text: &str) -> Result<(), String> {
         }
         Ok(url) => url,
         Err(_) if !text.contains('/') => Url { host: text.to_owned(), ..Url::default() },
-        Err(why) => return Err(why),
+        Err(why) => return Err(format!("failed to parse the cluster endpoint URL: {why}")),
     };
     let tried = || {
         let port = if url.port().is_empty() { ":6443" } else { "" };
@@ -44,7 +44,10 @@ mod tests {
                 "http://k8s:6443",
                 "the control plane endpoint URL should have scheme https://\ntry: \"https://k8s:6443\"",
             ),
-            ("https://k8s:port", "parse \"https://k8s:port\": invalid port \":port\" after host"),
+            (
+                "https://k8s:port",
+                "failed to parse the cluster endpoint URL: parse \"https://k8s:port\": invalid port \":port\" after host",
+            ),
             ("https://:6443", "error validating the cluster endpoint URL: hostname must not be blank"),
         ] {
             assert_eq!(check_endpoint(bad), Err(text.to_owned()), "{bad}");

@@ -13,7 +13,7 @@ impl Maker<'_> {
         let mut trees = vec![json!({
             "version": "v1alpha1",
             "debug": self.input.debug,
-            "persist": true,
+            "persist": self.input.persist,
             "machine": self.machine(),
             "cluster": self.cluster(),
         })];

@@ -43,6 +43,10 @@ pub struct Input {
     pub discovery: bool,
     pub kubespan: bool,
     pub debug: bool,
+    /// Whether the configuration outlives a reboot. `false` validates on no Talos of today.
+    pub persist: bool,
+    /// A control plane of type `init`, which bootstraps etcd by itself: how clusters began before Talos 0.9.
+    pub init: bool,
     pub allow_scheduling_on_control_planes: bool,
     /// Manifest of a CNI to install instead of Flannel.
     pub custom_cni_url: Option<String>,
@@ -71,6 +75,8 @@ impl Input {
             discovery: true,
             kubespan: false,
             debug: false,
+            persist: true,
+            init: false,
             allow_scheduling_on_control_planes: false,
             custom_cni_url: None,
             local_api_server_port: None,
@@ -123,7 +129,11 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn machine_type(&self) -> &'static str {
-        if self.control_plane { "controlplane" } else { "worker" }
+        match self.control_plane {
+            true if self.input.init => "init",
+            true => "controlplane",
+            false => "worker",
+        }
     }
 
     fn image(&self, name: &str) -> String {

@@ -34,7 +34,7 @@ impl Maker<'_> {
         json!({
             "version": "v1alpha1",
             "debug": self.input.debug,
-            "persist": true,
+            "persist": self.input.persist,
             "machine": {
                 "type": self.machine_type(),
                 "token": bundle.trustd_token.expose(),

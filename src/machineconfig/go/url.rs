@@ -34,6 +34,12 @@ impl Url {
             return wrong("missing protocol scheme".to_owned());
         }
         let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let escape = before.match_indices('%').map(|(at, _)| &before[at..]);
+        let is_escape =
+            |text: &str| text.len() >= 3 && text.bytes().skip(1).take(2).all(|byte| byte.is_ascii_hexdigit());
+        if let Some(bad) = escape.into_iter().find(|text| !is_escape(text)) {
+            return wrong(format!("invalid URL escape {:?}", bad.chars().take(3).collect::<String>()));
+        }
         query.clone_into(&mut url.query);
         if let Some(authority) = before.strip_prefix("//") {
             let (authority, path) = authority.find('/').map_or((authority, ""), |at| authority.split_at(at));
@@ -85,7 +91,7 @@ impl std::fmt::Display for Url {
             if !self.path.is_empty() && !self.path.starts_with('/') && !self.host.is_empty() {
                 f.write_str("/")?;
             }
-            f.write_str(&self.path)?;
+            f.write_str(&self.path.replace(' ', "%20"))?;
         } else {
             f.write_str(&self.opaque)?;
         }

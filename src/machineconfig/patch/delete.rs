@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::machineconfig::decode::{DecodeError, Header};
 use crate::machineconfig::documents::Documents;
 use crate::machineconfig::minor::Minor;
+use crate::machineconfig::place;
 use crate::machineconfig::schema::{Struct, Text, Type};
 use crate::machineconfig::yaml::{Data, Node};
 
@@ -26,20 +27,26 @@ pub(super) struct Selector {
 /// Takes every deletion out of a document; what is left is `None` when the deletions were all of it.
 pub(super) fn extract(node: Node, minor: &Minor) -> Result<(Vec<Selector>, Option<Node>), DecodeError> {
     let line = node.line;
-    let fail = |what: String| {
-        if minor.errors_name_document { DecodeError::Delete { line, what } } else { DecodeError::DeletePlain(what) }
+    let fail = |what: String, path: &[String]| {
+        let path = place::path(path);
+        if minor.errors_name_document {
+            DecodeError::Delete { line, path, what }
+        } else {
+            DecodeError::DeletePlain { line, path, what }
+        }
     };
     let mut walk = Walk { header: Header::of(&node), path: Vec::new(), found: Vec::new() };
     if is_hit(&node) {
         for (key, word) in [("apiVersion", &walk.header.api_version), ("kind", &walk.header.kind)] {
             if word.is_empty() {
-                return Err(fail(format!("missing {key} in document for which $patch: delete is used")));
+                return Err(fail(format!("missing {key} in document for which $patch: delete is used"), &[]));
             }
         }
         let selector = Selector { header: walk.header, path: Vec::new(), element: None };
         return Ok((vec![selector], None));
     }
-    let left = walk.node(node, false).map_err(fail)?;
+    // Where it failed, the walk has stopped.
+    let left = walk.node(node, false).map_err(|what| fail(what, &walk.path))?;
     Ok((walk.found, left))
 }
 
@@ -130,6 +137,11 @@ impl Selector {
     pub(super) fn document(kind: &str) -> Self {
         let header = Header { api_version: "v1alpha1".to_owned(), kind: kind.to_owned(), name: String::new() };
         Self { header, path: Vec::new(), element: None }
+    }
+
+    /// What is selected, for messages.
+    pub(super) fn path(&self) -> String {
+        place::path(&self.path)
     }
 
     /// Deletes what is selected. A document that is not there is skipped, as 1.14 does (earlier Talos crashes).

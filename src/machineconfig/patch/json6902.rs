@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::machineconfig::minor::Minor;
 use crate::machineconfig::yaml;
 
 /// One operation, kept loosely: what is wrong with it is told when it is applied, as Talos does.
@@ -14,15 +15,16 @@ pub(in crate::machineconfig) struct Operation {
     value: Value,
 }
 
-/// Reads a JSON list of operations, or a YAML one. An empty text is an empty list.
-pub(in crate::machineconfig) fn parse(text: &str) -> Result<Vec<Operation>, String> {
+/// Reads a JSON list of operations, or a YAML one. An empty text is an empty list; where empty documents fail as
+/// strategic patches, one at the front makes the whole text an empty list.
+pub(in crate::machineconfig) fn parse(text: &str, minor: &Minor) -> Result<Vec<Operation>, String> {
     let json: Result<Vec<Map<String, Value>>, _> = serde_json::from_str(text);
     let list = match json {
         Ok(list) => list,
         Err(error) => {
             let nodes = yaml::documents(text).map_err(|_| error.to_string())?;
             let tree = nodes.first().map_or(Value::Null, yaml::Node::to_value);
-            if tree.is_null() && nodes.len() <= 1 {
+            if tree.is_null() && (nodes.len() <= 1 || minor.null_documents_fail) {
                 return Ok(Vec::new());
             }
             serde_json::from_value(tree).map_err(|_| error.to_string())?
@@ -41,16 +43,27 @@ pub(in crate::machineconfig) fn parse(text: &str) -> Result<Vec<Operation>, Stri
     Ok(list.into_iter().map(operation).collect())
 }
 
-pub(super) fn apply(mut tree: Value, operations: &[Operation]) -> Result<Value, String> {
-    for operation in operations {
+/// A failure comes with the number of its operation, from 0.
+pub(super) fn apply(mut tree: Value, operations: &[Operation]) -> Result<Value, (usize, String)> {
+    for (at, operation) in operations.iter().enumerate() {
         operation
             .apply(&mut tree)
-            .map_err(|why| format!("failure applying rfc6902 patches to talos machine config: {why}"))?;
+            .map_err(|why| (at, format!("failure applying rfc6902 patches to talos machine config: {why}")))?;
     }
     Ok(tree)
 }
 
 impl Operation {
+    /// The JSON pointer that it is about.
+    pub(super) fn pointer(&self) -> &str {
+        self.path.as_deref().unwrap_or_default()
+    }
+
+    /// `replace /machine/certSANs/0`, for messages.
+    pub(super) fn shown(&self) -> String {
+        format!("{} {}", self.op, self.pointer())
+    }
+
     fn apply(&self, tree: &mut Value) -> Result<(), String> {
         let op = self.op.as_str();
         if !matches!(op, "add" | "remove" | "replace" | "move" | "copy" | "test") {
@@ -64,16 +77,30 @@ impl Operation {
             "replace" => replace(tree, path, self.value.clone()),
             "move" => {
                 let from = self.from.as_deref().ok_or_else(|| missing("from"))?;
-                let value = remove(tree, op, from)?;
-                add(tree, op, path, value)
+                let source = |key: &str, why| format!("error in move for path: '{key}': {why}");
+                let (container, key) = parent(tree, from).ok_or_else(|| no_place(op, "from", from))?;
+                fetch(container, &key).map_err(|why| source(&key, why))?;
+                let value = take(container, &key).map_err(|why| source(&key, why))?;
+                let (container, key) = parent(tree, path).ok_or_else(|| no_place(op, "destination", path))?;
+                put(container, key, value).map_err(|why| source(path, why))
             }
             "copy" => {
                 let from = self.from.as_deref().ok_or_else(|| missing("from"))?;
-                let value = get(tree, from).ok_or_else(|| no_path(op, &format!("from path: \"{from}\"")))?.clone();
-                add(tree, op, path, value)
+                let (container, key) = parent(tree, from).ok_or_else(|| no_place(op, "from", from))?;
+                let value = fetch(container, &key).map_err(|why| format!("error in copy for from: '{from}': {why}"))?;
+                let value = value.cloned().unwrap_or_default();
+                let (container, key) = parent(tree, path).ok_or_else(|| no_place(op, "destination", path))?;
+                put(container, key, value).map_err(|why| format!("error while adding value during copy: {why}"))
             }
             _ => {
-                let found = get(tree, path).unwrap_or(&Value::Null);
+                let found = if path.is_empty() {
+                    Some(&*tree)
+                } else {
+                    let absent = || format!("test operation does not apply: is missing path: {path}: missing value");
+                    let (container, key) = parent(tree, path).ok_or_else(absent)?;
+                    fetch(container, &key).map_err(|why| format!("error in test for path: '{path}': {why}"))?
+                };
+                let found = found.unwrap_or(&Value::Null);
                 if *found == self.value { Ok(()) } else { Err(format!("testing value {path} failed: test failed")) }
             }
         }
@@ -109,12 +136,27 @@ fn child_mut<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     }
 }
 
-fn get<'a>(tree: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('/').skip(1).try_fold(tree, |value, part| match value {
-        Value::Object(map) => map.get(&unescape(part)),
-        Value::Array(list) => list.get(index(part, list.len())?),
-        _ => None,
-    })
+/// The value under a key; `None` where an object has none. A list has to have it.
+fn fetch<'a>(container: &'a Value, key: &str) -> Result<Option<&'a Value>, String> {
+    match container {
+        Value::Array(list) => {
+            let at = index(key, list.len()).ok_or_else(|| bad_index(key))?;
+            Ok(list.get(at))
+        }
+        container => Ok(container.get(key)),
+    }
+}
+
+fn bad_index(key: &str) -> String {
+    if key.parse::<i64>().is_ok() {
+        format!("Unable to access invalid index: {key}: invalid index referenced")
+    } else {
+        format!("strconv.Atoi: parsing {key:?}: invalid syntax")
+    }
+}
+
+fn no_place(op: &str, which: &str, path: &str) -> String {
+    format!("{op} operation does not apply: doc is missing {which} path: {path}: missing value")
 }
 
 /// An index into `length` elements; -1 is the last one.
@@ -130,8 +172,11 @@ fn add(tree: &mut Value, op: &str, path: &str, value: Value) -> Result<(), Strin
         *tree = value;
         return Ok(());
     }
-    let absent = || no_path(op, &format!("path: \"{path}\""));
-    let (container, key) = parent(tree, path).ok_or_else(absent)?;
+    let (container, key) = parent(tree, path).ok_or_else(|| no_path(op, &format!("path: \"{path}\"")))?;
+    put(container, key, value).map_err(|why| format!("error in {op} for path: '{path}': {why}"))
+}
+
+fn put(container: &mut Value, key: String, value: Value) -> Result<(), String> {
     match container {
         Value::Object(map) => {
             map.insert(key, value);
@@ -139,35 +184,32 @@ fn add(tree: &mut Value, op: &str, path: &str, value: Value) -> Result<(), Strin
         Value::Array(list) if key == "-" => list.push(value),
         Value::Array(list) => {
             // One past the end is allowed when adding; from the back, one before the first.
-            let at = index(&key, list.len() + 1);
-            let at = at.ok_or_else(|| {
-                format!(
-                    "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
-                )
+            let at = index(&key, list.len() + 1).ok_or_else(|| match bad_index(&key) {
+                why if why.starts_with("strconv") => format!("value was not a proper array index: '{key}': {why}"),
+                why => why,
             })?;
             list.insert(at, value);
         }
-        _ => return Err(absent()),
+        _ => return Err(bad_index(&key)),
     }
     Ok(())
 }
 
 fn remove(tree: &mut Value, op: &str, path: &str) -> Result<Value, String> {
-    let which = if op == "move" { "from path" } else { "path" };
-    let (container, key) = parent(tree, path).ok_or_else(|| no_path(op, &format!("{which}: \"{path}\"")))?;
+    let (container, key) = parent(tree, path).ok_or_else(|| no_path(op, &format!("path: \"{path}\"")))?;
+    take(container, &key).map_err(|why| format!("error in {op} for path: '{path}': {why}"))
+}
+
+fn take(container: &mut Value, key: &str) -> Result<Value, String> {
     match container {
-        Value::Object(map) => map.shift_remove(&key).ok_or_else(|| {
-            format!("error in {op} for path: '{path}': Unable to remove nonexistent key: {key}: missing value")
-        }),
+        Value::Object(map) => {
+            map.shift_remove(key).ok_or_else(|| format!("Unable to remove nonexistent key: {key}: missing value"))
+        }
         Value::Array(list) => {
-            let at = index(&key, list.len()).ok_or_else(|| {
-                format!(
-                    "error in {op} for path: '{path}': Unable to access invalid index: {key}: invalid index referenced"
-                )
-            })?;
+            let at = index(key, list.len()).ok_or_else(|| bad_index(key))?;
             Ok(list.remove(at))
         }
-        _ => Err(no_path(op, &format!("{which}: \"{path}\""))),
+        _ => Err(bad_index(key)),
     }
 }
 
@@ -187,6 +229,14 @@ fn replace(tree: &mut Value, path: &str, value: Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a whole list or object takes the place of another, which merging does not do, or not always.
+pub(in crate::machineconfig) fn replaces(operations: &[Operation]) -> bool {
+    operations.iter().any(|operation| {
+        let whole = operation.value.is_array() || operation.value.is_object();
+        whole && operation.path.as_deref().is_some_and(|path| !path.ends_with("/-"))
+    })
 }
 
 /// The operations as one strategic patch. Adding to the end of a list is what merging does anyway; other places in a

@@ -6,9 +6,12 @@
 //! between versions, the machine's [`Minor`] decides.
 
 mod delete;
+mod form;
 pub(super) mod json6902;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -17,6 +20,7 @@ use self::json6902::Operation;
 use super::decode::DecodeError;
 use super::documents::{Document, Documents};
 use super::minor::Minor;
+use super::place::{self, Place};
 use super::{exclude, merge, yaml};
 
 /// Where a patch comes from, for messages.
@@ -24,8 +28,10 @@ use super::{exclude, merge, yaml};
 pub enum PatchSource {
     /// The path as the user wrote it.
     File(String),
-    /// Given in place: `talos.patches.all[0]`.
+    /// Given in place: `--config-patch 1`.
     Inline(String),
+    /// Written inside another file.
+    Within(Box<Within>),
     /// Made by the product: `hostname`.
     Native(&'static str),
 }
@@ -34,18 +40,72 @@ impl fmt::Display for PatchSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "patch {path}"),
-            Self::Inline(place) => write!(f, "patch at {place}"),
+            Self::Inline(place) => write!(f, "patch of {place}"),
+            Self::Within(within) => write!(f, "patch {}", within.file),
             Self::Native(what) => write!(f, "pvetalos's own {what} patch"),
         }
     }
 }
 
+/// A patch that stands in another file, such as a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Within {
+    pub file: String,
+    /// The line at which it begins there.
+    pub line: usize,
+    /// The line of every path in it. Empty for a block of text, whose own first line is the next one.
+    pub lines: BTreeMap<String, usize>,
+}
+
+impl Within {
+    /// A place in the patch as a place in the file.
+    fn place(&self, place: &Place) -> Place {
+        let line = if self.lines.is_empty() {
+            self.line + place.line
+        } else {
+            let operation = place.operation.map(|at| format!("[{at}]"));
+            let mut path = operation.as_deref().unwrap_or(&place.path);
+            while !self.lines.contains_key(path) && !path.is_empty() {
+                path = path.rfind(['.', '[']).map_or("", |end| &path[..end]);
+            }
+            self.lines.get(path).copied().unwrap_or(self.line)
+        };
+        Place { line, ..place.clone() }
+    }
+}
+
 /// A patch failed to load or to apply. `text` is what Talos says about it.
 #[derive(Debug, thiserror::Error)]
-#[error("{patch}: {text}")]
+#[error("{}: {text}", self.place())]
 pub struct PatchError {
     pub patch: PatchSource,
+    /// Where in the patch, as far as that is known.
+    pub places: Vec<Place>,
     pub text: String,
+}
+
+impl PatchError {
+    /// Which patch, at which line of which file, and the path there: `patch net.yaml:3 (machine.network.mtu)`.
+    pub fn place(&self) -> String {
+        /// More of them are in the text.
+        const SHOWN: usize = 5;
+        let places = self.places.iter().map(|place| match &self.patch {
+            PatchSource::Within(within) => within.place(place),
+            PatchSource::File(_) | PatchSource::Inline(_) | PatchSource::Native(_) => place.clone(),
+        });
+        let inline = matches!(self.patch, PatchSource::Inline(_));
+        let text = |place: Place| {
+            let text = place.to_string();
+            text.strip_prefix(':').filter(|_| inline).map(|line| format!(", line {line}")).unwrap_or(text)
+        };
+        let places: Vec<String> = places.map(text).collect();
+        match (&self.patch, places.as_slice()) {
+            (PatchSource::Within(within), []) => format!("patch {}:{}", within.file, within.line),
+            (patch, places) => {
+                format!("{patch}{}", places[..places.len().min(SHOWN)].join(if inline { "" } else { ", " }))
+            }
+        }
+    }
 }
 
 /// What a patch argument on a talosctl command line means.
@@ -69,6 +129,8 @@ pub fn argument<'a>(text: &'a str, minor: &Minor) -> Argument<'a> {
 #[derive(Clone)]
 pub struct Patch {
     source: PatchSource,
+    /// As it was written, to find places in.
+    text: Arc<str>,
     body: Body,
 }
 
@@ -88,17 +150,22 @@ enum Item {
 impl Patch {
     /// Loads a patch for machines of this Talos minor: unknown kinds and keys are errors here already.
     pub fn load(text: &str, source: PatchSource, minor: &Minor) -> Result<Self, PatchError> {
-        let fail = |text: String| PatchError { patch: source.clone(), text };
+        let whole: Arc<str> = text.into();
         let strategic = match strategic(text, minor) {
-            Ok(items) => return Ok(Self { source, body: Body::Strategic(items) }),
+            Ok(items) => return Ok(Self { source, text: whole, body: Body::Strategic(items) }),
             Err(error) => error,
         };
-        let operations = match json6902::parse(text) {
-            Ok(operations) => operations,
-            Err(json) if text.trim_start().starts_with('[') => return Err(fail(json)),
-            Err(_) => return Err(fail(strategic.to_string())),
+        // A deletion knows only where its document begins.
+        let exact = |place: Place| match &strategic {
+            DecodeError::Delete { path, .. } | DecodeError::DeletePlain { path, .. } => place::find(text, path),
+            _ => place.at_key(text),
         };
-        Ok(Self { source, body: Body::Json(operations) })
+        let places = strategic.places().into_iter().map(exact).collect();
+        match json6902::parse(text, minor) {
+            Ok(operations) => Ok(Self { source, text: whole, body: Body::Json(operations) }),
+            Err(json) if text.trim_start().starts_with('[') => Err(PatchError { patch: source, places, text: json }),
+            Err(_) => Err(PatchError { patch: source, places, text: strategic.to_string() }),
+        }
     }
 
     /// A strategic patch made of trees, for what the product adds itself.
@@ -107,13 +174,14 @@ impl Patch {
             super::decode::document(&yaml::Node::of_value(tree), &Minor::NEWEST)
                 .unwrap_or_else(|error| panic!("the product's own {what} patch decodes: {error}"))
         });
-        Self { source: PatchSource::Native(what), body: Body::Strategic(documents.map(Item::Merge).collect()) }
+        let body = Body::Strategic(documents.map(Item::Merge).collect());
+        Self { source: PatchSource::Native(what), text: "".into(), body }
     }
 
     /// A patch that deletes the one document of a kind, if it is there.
     pub(super) fn native_delete(what: &'static str, kind: &str) -> Self {
         let items = vec![Item::Delete(Selector::document(kind))];
-        Self { source: PatchSource::Native(what), body: Body::Strategic(items) }
+        Self { source: PatchSource::Native(what), text: "".into(), body: Body::Strategic(items) }
     }
 
     /// Whether it merges a document of this kind.
@@ -130,11 +198,25 @@ impl Patch {
         &self.source
     }
 
-    /// For a JSON patch the strategic one with the same effect, as YAML to show; `None` where there is none: moves,
-    /// tests, and anything inside a list.
-    pub fn strategic_form(&self) -> Option<String> {
+    /// For a JSON patch a strategic one of the same fields, as YAML to show where no configuration is at hand; `None`
+    /// where there is none: moves, tests, and anything inside a list. Where the second is set, a list or an object that
+    /// the JSON patch puts in the place of another merges instead: see [`Self::strategic_form`].
+    pub fn strategic_sketch(&self) -> Option<(String, bool)> {
         let Body::Json(operations) = &self.body else { return None };
-        json6902::strategic(operations).map(|tree| yaml::emit(&tree))
+        let tree = json6902::strategic(operations)?;
+        Some((yaml::emit(&tree), json6902::replaces(operations)))
+    }
+
+    /// Refuses what the machine would pass over without a word: Talos 1.11 takes a text that begins with an empty
+    /// document for an empty list of operations, whatever comes after.
+    pub fn heard(self, text: &str) -> Result<Self, PatchError> {
+        let says =
+            |line: &str| !matches!(line.trim(), "" | "---" | "null" | "~" | "[]") && !line.trim().starts_with('#');
+        if matches!(&self.body, Body::Json(operations) if operations.is_empty()) && text.lines().any(says) {
+            let text = "Talos would ignore all of this, because its first document is empty: remove the leading `---`";
+            return Err(PatchError { patch: self.source, places: Vec::new(), text: text.to_owned() });
+        }
+        Ok(self)
     }
 
     /// Whether this is a list of RFC 6902 operations, which no configuration of several documents takes.
@@ -150,7 +232,7 @@ fn strategic(text: &str, minor: &Minor) -> Result<Vec<Item>, DecodeError> {
     // Selectors and the documents left over are decoded apart, so remember which selectors come before which.
     let mut order = Vec::new();
     for node in nodes {
-        if node.is_null() {
+        if node.is_null() && !minor.null_documents_fail {
             continue;
         }
         let (selectors, left) = delete::extract(node, minor)?;
@@ -177,15 +259,65 @@ fn strategic(text: &str, minor: &Minor) -> Result<Vec<Item>, DecodeError> {
 /// Applies patches in order. The input is untouched; a failure names the patch.
 pub fn apply(documents: &Documents, patches: &[Patch], minor: &Minor) -> Result<Documents, PatchError> {
     let mut state = State::Documents(documents.clone());
+    let mut before: Option<&Patch> = None;
     for patch in patches {
         let next = match &patch.body {
-            Body::Strategic(items) => state.documents(minor).and_then(|documents| merged(documents, items, minor)),
-            Body::Json(operations) => state.tree().and_then(|tree| json6902::apply(tree, operations)).map(State::Tree),
+            Body::Strategic(items) => match state.documents(minor) {
+                Ok(documents) => merged(documents, items, minor),
+                // The JSON patch before it is to blame.
+                Err(error) => return Err(undecodable(&error, before)),
+            },
+            Body::Json(operations) => state.tree().map_err(Wrong::from).and_then(|tree| {
+                let place = |(at, text): (usize, String)| Wrong { text, operation: Some(at), path: String::new() };
+                json6902::apply(tree, operations).map(State::Tree).map_err(place)
+            }),
         };
-        state = next.map_err(|text| PatchError { patch: patch.source.clone(), text })?;
+        state = next.map_err(|wrong| patch.wrong(wrong))?;
+        before = Some(patch);
     }
-    let last = patches.last().map_or(PatchSource::Native("empty"), |patch| patch.source.clone());
-    state.documents(minor).map_err(|text| PatchError { patch: last, text })
+    state.documents(minor).map_err(|error| undecodable(&error, before))
+}
+
+/// What a JSON patch made of the configuration is none.
+fn undecodable(error: &DecodeError, patch: Option<&Patch>) -> PatchError {
+    let Some(patch) = patch else {
+        return PatchError { patch: PatchSource::Native("empty"), places: Vec::new(), text: error.to_string() };
+    };
+    let places = error.places().iter().map(|place| patch.operation_at(&place.path)).collect();
+    PatchError { patch: patch.source.clone(), places, text: error.to_string() }
+}
+
+/// Why a patch does not apply, and which part of it.
+struct Wrong {
+    text: String,
+    path: String,
+    /// Of a JSON patch, from 0.
+    operation: Option<usize>,
+}
+
+impl From<String> for Wrong {
+    fn from(text: String) -> Self {
+        Self { text, path: String::new(), operation: None }
+    }
+}
+
+impl Patch {
+    fn wrong(&self, wrong: Wrong) -> PatchError {
+        let places = match (wrong.operation, &self.body) {
+            (Some(at), Body::Json(operations)) => vec![place::operation(&self.text, at, operations[at].pointer())],
+            _ if wrong.path.is_empty() => Vec::new(),
+            _ => vec![place::find(&self.text, &wrong.path)],
+        };
+        PatchError { patch: self.source.clone(), places, text: wrong.text }
+    }
+
+    /// The place of the last operation that made the value at `path`, or something above it.
+    fn operation_at(&self, path: &str) -> Place {
+        let Body::Json(operations) = &self.body else { return place::find(&self.text, path) };
+        let places = operations.iter().enumerate().map(|(at, one)| place::operation(&self.text, at, one.pointer()));
+        let made = places.rev().find(|place| path.starts_with(&place.path));
+        Place { path: path.to_owned(), ..made.unwrap_or_default() }
+    }
 }
 
 /// Between patches a configuration is documents, or after a JSON patch a tree that nobody has decoded yet.
@@ -195,10 +327,10 @@ enum State {
 }
 
 impl State {
-    fn documents(self, minor: &Minor) -> Result<Documents, String> {
+    fn documents(self, minor: &Minor) -> Result<Documents, DecodeError> {
         match self {
             Self::Documents(documents) => Ok(documents),
-            Self::Tree(tree) => Documents::from_trees(&[tree], minor).map_err(|error| error.to_string()),
+            Self::Tree(tree) => Documents::from_trees(&[tree], minor),
         }
     }
 
@@ -213,13 +345,22 @@ impl State {
     }
 }
 
-fn merged(mut documents: Documents, items: &[Item], minor: &Minor) -> Result<State, String> {
+fn merged(mut documents: Documents, items: &[Item], minor: &Minor) -> Result<State, Wrong> {
     for item in items {
         match item {
-            Item::Delete(selector) => selector.apply(&mut documents, minor)?,
+            Item::Delete(selector) => selector.apply(&mut documents, minor).map_err(|text| Wrong {
+                text,
+                path: selector.path(),
+                operation: None,
+            })?,
             Item::Merge(right) => match documents.list.iter_mut().find(|left| left.same_as(right)) {
-                Some(left) => merge::documents(&left.schema().root, &mut left.body, &right.body, minor)
-                    .map_err(|error| error.to_string())?,
+                Some(left) => {
+                    merge::documents(left.schema(), &mut left.body, &right.body, minor).map_err(|error| Wrong {
+                        text: error.to_string(),
+                        path: error.path().to_owned(),
+                        operation: None,
+                    })?;
+                }
                 None => documents.list.push(right.clone()),
             },
         }

@@ -11,6 +11,7 @@ mod moves;
 use serde_json::{Map, Value, json};
 
 use super::contract::Contract;
+use super::minor::Minor;
 use super::patch::json6902;
 use super::yaml::{self, Data, Node, SyntaxError};
 
@@ -42,12 +43,17 @@ pub fn rewrite(text: &str, target: Target<'_>) -> Result<Option<Rewritten>, Synt
     let trees: Vec<Value> = yaml::documents(text)?.iter().map(value).filter(|tree| !tree.is_null()).collect();
     let mut draft = Draft::default();
     let trees = if let [Value::Array(_)] = trees.as_slice() {
-        let Some(tree) = json6902::parse(text).ok().as_deref().and_then(json6902::strategic) else {
+        let Some(tree) = json6902::parse(text, &Minor::NEWEST).ok().as_deref().and_then(json6902::strategic) else {
             let note = "This JSON patch moves, tests, or reaches into a list, and has no strategic form: write what it \
                         shall look like in the end.";
             return Ok(Some(Rewritten { notes: vec![note.to_owned()], ..Rewritten::default() }));
         };
         draft.changed = true;
+        if json6902::parse(text, &Minor::NEWEST).is_ok_and(|operations| json6902::replaces(&operations)) {
+            let note = "The lists and objects of the JSON patch took the place of what was there; in the new form they \
+                        merge into it, and most lists grow.";
+            draft.notes.push(note.to_owned());
+        }
         vec![tree]
     } else {
         trees

@@ -5,10 +5,11 @@
 //! omission. Typed Rust structs would hide that, and JSON schemas lack every deprecated field.
 //!
 //! A block is `Kind since`, then indented `path: name:type, …` lines (`.` is the document itself). Type codes:
-//! `s` text, `i` integer, `b` boolean, `dur`, `url`, `pem{…}` base64 of PEM, `b64`, `args`, `cel`, `bytes`, `obj`,
-//! `U` free-form, `[x]` list, `{x}` map; `enum` (with its words where they are known: `enum|a|b`), `addr`, `prefix`, `addrport`, `mac`, `port`, `mode`, `size`,
+//! `s` text, `i` integer, `u8` … `u64` unsigned ones, `b` boolean, `dur`, `url`, `pem{…}` base64 of PEM, `b64`, `args`, `cel`, `bytes`, `obj`,
+//! `U` free-form, `[x]` list, `{x}` map; `enum` (with its words where they are known: `enum|a|b`, zero first), `table`, `addr`, `prefix`, `addrport`, `mac`, `port`, `mode`, `size`,
 //! `sizematch` are texts that have to parse. Suffixes: `?` Go pointer, `*` always written, `(R)` merging replaces,
-//! `(K:key)` elements merge by that key, `(K=key)` elements are replaced by that key, `@1.N` first version, `!` a bare (not nullable) network type, which differs nowhere here.
+//! `(K:key)` elements merge by that key, `(K=key)` elements are replaced by that key, `(Z:a+b)` zero when these fields
+//! are, `[obj?]` a list of pointers, `@1.N` first version, `!` a bare (not nullable) network type, which differs nowhere here.
 
 mod read;
 
@@ -19,6 +20,8 @@ use std::sync::LazyLock;
 pub(super) enum Type {
     Text(Text),
     Int,
+    /// An integer of so many bits that is never negative.
+    Uint(u32),
     Bool,
     Duration,
     Url,
@@ -43,7 +46,8 @@ pub(super) enum Text {
     Addr,
     AddrPort,
     Base64,
-    /// One of these words; without words Talos has a list that this table does not know.
+    /// One of these words, in any case, the zero one first; `=Word` is a zero that is written, but cannot be read.
+    /// Without words Talos has a list that this table does not know.
     Enum(&'static str),
     Mac,
     Mode,
@@ -51,12 +55,16 @@ pub(super) enum Text {
     Prefix,
     Size,
     SizeMatch,
+    /// A routing table: a number from 1 to 252, or a name.
+    Table,
 }
 
 /// Fields in the order in which Go writes them.
 #[derive(Debug, Default)]
 pub(super) struct Struct {
     pub(super) fields: Vec<Field>,
+    /// As an element of a list it is a Go pointer: a null is kept, where it is left out otherwise.
+    pub(super) nullable: bool,
 }
 
 #[derive(Debug)]
@@ -67,6 +75,8 @@ pub(super) struct Field {
     pub(super) pointer: bool,
     /// Written even when zero.
     pub(super) always: bool,
+    /// The fields that say whether the struct is zero, joined by `+`, where not all of them do.
+    pub(super) zero_by: &'static str,
     /// How merging treats what is on both sides.
     pub(super) merge: Merge,
     /// First Talos minor that knows it; 9 stands for "1.9 or earlier".

@@ -28,7 +28,7 @@ fn minor(version: &str) -> u32 {
 /// The struct at `path`; one that has no line is an empty struct, such as the `nodeID` of an encryption key.
 fn structure(path: &str, lines: &[Line]) -> Struct {
     let Some((_, fields)) = lines.iter().find(|(at, _)| *at == path) else { return Struct::default() };
-    Struct { fields: split(fields).into_iter().map(|code| field(code, path, lines)).collect() }
+    Struct { fields: split(fields).into_iter().map(|code| field(code, path, lines)).collect(), nullable: false }
 }
 
 /// Splits at commas outside of braces, since `pem{crt,key}` has one inside.
@@ -52,15 +52,20 @@ fn split(fields: &'static str) -> Vec<&'static str> {
 fn field(code: &'static str, path: &str, lines: &[Line]) -> Field {
     let (name, code) = code.split_once(':').expect("a field is `name:type`");
     let (code, since) = code.split_once('@').map_or((code, 9), |(code, since)| (code, minor(since)));
-    let (code, merge) = code.split_once('(').map_or((code, Merge::ByType), |(code, how)| (code, merge(how)));
+    // A word of an enumeration may hold a bracket, too.
+    let how = ["(R)", "(K", "(Z:"].iter().find_map(|mark| code.find(mark)).unwrap_or(code.len());
+    let (code, how) = (&code[..how], code[how..].trim_start_matches('('));
+    let how = how.trim_end_matches(')');
+    let (merge, zero_by) = how.strip_prefix("Z:").map_or_else(|| (merge(how), ""), |fields| (Merge::ByType, fields));
     let (code, always) = code.strip_suffix('*').map_or((code, false), |code| (code, true));
     let (code, pointer) = code.strip_suffix('?').map_or((code, false), |code| (code, true));
     let at = if path == "." { name.to_owned() } else { format!("{path}.{name}") };
-    Field { name, kind: kind(code, &at, lines), pointer, always, merge, since }
+    Field { name, kind: kind(code, &at, lines), pointer, always, zero_by, merge, since }
 }
 
 fn merge(how: &'static str) -> Merge {
-    match how.trim_end_matches(')').split_at_checked(2) {
+    match how.split_at_checked(2) {
+        None if how.is_empty() => Merge::ByType,
         Some(("K:", key)) => Merge::Keyed(key),
         Some(("K=", key)) => Merge::KeyedReplace(key),
         _ => Merge::Replace,
@@ -82,6 +87,10 @@ fn kind(code: &'static str, path: &str, lines: &[Line]) -> Type {
     match code.trim_end_matches('!') {
         "s" => Type::Text(Text::Any),
         "i" => Type::Int,
+        "u8" => Type::Uint(8),
+        "u16" => Type::Uint(16),
+        "u32" => Type::Uint(32),
+        "u64" => Type::Uint(64),
         "b" => Type::Bool,
         "dur" => Type::Duration,
         "url" => Type::Url,
@@ -93,6 +102,7 @@ fn kind(code: &'static str, path: &str, lines: &[Line]) -> Type {
         "bytes" => Type::Bytes,
         "U" => Type::Free,
         "obj" => Type::Struct(structure(path, lines)),
+        "obj?" => Type::Struct(Struct { nullable: true, ..structure(path, lines) }),
         "addr" => Type::Text(Text::Addr),
         "addrport" => Type::Text(Text::AddrPort),
         "b64" => Type::Text(Text::Base64),
@@ -102,6 +112,7 @@ fn kind(code: &'static str, path: &str, lines: &[Line]) -> Type {
         "prefix" => Type::Text(Text::Prefix),
         "size" => Type::Text(Text::Size),
         "sizematch" => Type::Text(Text::SizeMatch),
+        "table" => Type::Text(Text::Table),
         code => panic!("unknown type code {code:?} at {path}"),
     }
 }

@@ -1,11 +1,13 @@
 //! The recorded behaviour of Talos, `tests/fixtures/talos`, against this room.
 
 mod gen_config;
+mod laws;
 mod patch;
 mod properties;
 mod secrets;
 mod talosconfig;
 mod validate;
+mod writing;
 
 use std::path::{Path, PathBuf};
 

@@ -1,14 +1,15 @@
 //! What holds for any input.
 
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
-use super::{bundle, read};
+use super::{bundle, documents_differ, read};
+use crate::inventory::Role;
 use crate::machineconfig::patch::argument;
 use crate::machineconfig::talosconfig::Admin;
 use crate::machineconfig::view::View;
 use crate::machineconfig::{
-    Bundle, Contract, Documents, Minor, Mode, Patch, PatchSource, apply, generate, merge, schema, validate, yaml,
+    Bundle, Contract, Documents, Input, Minor, Mode, Patch, PatchSource, apply, generate, merge, schema, validate, yaml,
 };
 
 const MINORS: [&str; 6] = ["1.9", "1.10", "1.11", "1.12", "1.13", "1.14"];
@@ -17,11 +18,31 @@ fn minor() -> impl Strategy<Value = Minor> {
     prop::sample::select(MINORS.to_vec()).prop_map(|minor| Minor::parse(minor).expect("known"))
 }
 
-/// Bases of every shape: legacy and modern, control plane and worker.
+/// Bases of every shape: each contract, control plane and worker.
 fn base() -> impl Strategy<Value = String> {
-    let bases =
-        ["default-1.9-controlplane", "default-1.12-controlplane", "default-1.13-worker", "all-1.10-controlplane"];
-    prop::sample::select(bases.to_vec()).prop_map(|case| read(format!("gen/{case}/expected.yaml")))
+    let roles = prop::sample::select(vec!["controlplane", "worker"]);
+    (prop::sample::select(MINORS.to_vec()), roles)
+        .prop_map(|(contract, role)| read(format!("gen/default-{contract}-{role}/expected.yaml")))
+}
+
+/// What may be asked of the generator. Texts are of any kind where Talos does not look into them.
+fn input() -> impl Strategy<Value = Input> {
+    let lists = (prop::collection::vec(any::<String>(), 0..4), prop::collection::vec("[a-z.=0-9]{1,9}", 0..3));
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let map = prop::collection::btree_map("[a-z.]{1,9}", any::<String>(), 0..3);
+    ("[a-z][a-z0-9-]{0,20}", lists, flags, map, any::<Option<u16>>()).prop_map(
+        |(name, lists, flags, sysctls, prism)| Input {
+            additional_sans: lists.0,
+            install_extra_kernel_args: lists.1,
+            discovery: flags.0,
+            kubespan: flags.1,
+            debug: flags.2,
+            allow_scheduling_on_control_planes: flags.3,
+            sysctls,
+            kube_prism_port: prism,
+            ..Input::new(&name, "https://10.0.0.10:6443", "1.32.0")
+        },
+    )
 }
 
 /// Text that is near enough to YAML to get past the first line of defence.
@@ -73,54 +94,6 @@ fn yamlish() -> impl Strategy<Value = String> {
     prop::collection::vec(line, 0..14).prop_map(|lines| lines.concat())
 }
 
-fn scalar() -> impl Strategy<Value = Value> {
-    prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u64>().prop_map(Value::from),
-        any::<f64>().prop_filter("JSON has no such number", |float| float.is_finite()).prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
-        prop::sample::select(vec![
-            "yes",
-            "off",
-            "1_000",
-            "0644",
-            "0o17",
-            "2024-01-01",
-            "1.50",
-            "~",
-            "null",
-            "- a",
-            "a: b",
-            "#",
-            "\ta\n",
-            " \n\tb",
-            "|",
-            "=",
-            "!!str",
-            "1:20",
-            ".inf",
-            "a\r\nb",
-            "",
-            "+1",
-            "0x1F",
-            "<<",
-        ])
-        .prop_map(Value::from),
-    ]
-}
-
-fn tree() -> impl Strategy<Value = Value> {
-    scalar().prop_recursive(4, 40, 5, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::vec((any::<String>(), inner), 0..5)
-                .prop_map(|entries| Value::Object(entries.into_iter().collect::<Map<_, _>>())),
-        ]
-    })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -138,7 +111,8 @@ proptest! {
             documents.to_yaml();
         }
         if let Ok(patch) = Patch::load(&text, PatchSource::Inline("a property".to_owned()), &minor) {
-            patch.strategic_form();
+            patch.strategic_sketch();
+            patch.strategic_form(&base, &minor);
             if let Ok(patched) = apply(&base, &[patch], &minor) {
                 validate(&patched, Mode::Container, false, &minor);
                 View::of(&patched);
@@ -147,50 +121,44 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_reads_back(tree in tree()) {
-        let tree = json!({ "a": tree });
-        let text = yaml::emit(&tree);
-        let read = yaml::documents(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
-        prop_assert_eq!(read.len(), 1);
-        prop_assert_eq!(read[0].to_value(), tree, "{}", text);
-    }
-
-    #[test]
     fn an_empty_patch_changes_nothing(base in base(), minor in minor()) {
         let before = Documents::parse_for(&base, &Minor::NEWEST).expect("recorded");
-        let mut after = before.clone();
-        for document in &mut after.list {
-            let root = &document.schema().root;
-            merge::documents(root, &mut document.body, &Map::new(), &minor).map_err(|error| {
-                TestCaseError::fail(error.to_string())
-            })?;
-        }
-        prop_assert!(before.trees() == after.trees());
         let patched = apply(&before, &[], &minor).map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert!(before.trees() == patched.trees());
+        for document in &before {
+            let mut after = document.clone();
+            merge::documents(document.schema(), &mut after.body, &Map::new(), &minor)
+                .map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let (mut before, after) = (document.tree(), after.tree());
+            if document.kind() == "UnattendedInstallConfig" {
+                // An expression that a patch does not repeat is cleared: Talos's rule, and the one exception.
+                before["provisioning"].as_object_mut().map(|map| map.remove("diskSelector"));
+            }
+            prop_assert!(documents_differ(&[before], &[after]).is_none(), "{}", document.kind());
+        }
     }
 
     #[test]
-    fn configurations_survive_writing_and_reading(
-        name in "[a-z][a-z0-9-]{0,20}", sans in prop::collection::vec(any::<String>(), 0..4),
-        contract in prop::sample::select(MINORS.to_vec()), sysctl in any::<String>(),
-    ) {
-        let contract = Contract::parse(contract).expect("known");
-        let mut input = crate::machineconfig::Input::new(&name, "https://10.0.0.10:6443", "1.32.0");
-        input.additional_sans = sans;
-        input.sysctls.insert("kernel.panic".to_owned(), sysctl);
+    fn configurations_survive_writing_and_reading(input in input()) {
         let bundle = bundle("secrets/secrets-b.yaml");
-        let made = generate(&contract, &bundle, crate::inventory::Role::ControlPlane, &input)
-            .map_err(|error| TestCaseError::fail(error.to_string()))?;
-        let read = Documents::parse(&made.to_yaml()).map_err(|error| TestCaseError::fail(error.to_string()))?;
-        prop_assert!(made.trees() == read.trees());
-        prop_assert_eq!(View::of(&read).cluster_name, Some(name));
+        // Every contract and role for each input: the generator has a way of its own for each.
+        for (minor, role) in MINORS.iter().flat_map(|minor| [(minor, Role::ControlPlane), (minor, Role::Worker)]) {
+            let contract = Contract::parse(minor).expect("known");
+            let fail = |error: String| TestCaseError::fail(format!("{contract} {role}: {error}"));
+            let made = generate(&contract, &bundle, role, &input).map_err(|error| fail(error.to_string()))?;
+            let text = made.to_yaml();
+            let read = Documents::parse(&text).map_err(|error| fail(error.to_string()))?;
+            prop_assert!(made.trees() == read.trees(), "{} {}", contract, role);
+            prop_assert!(text == read.to_yaml(), "{} {}", contract, role);
+            prop_assert_eq!(View::of(&read).cluster_name, Some(input.cluster_name.clone()));
+        }
     }
 }
 
 #[test]
 fn every_kind_writes_and_reads_its_zero() {
-    for schema in schema::all() {
+    // Talos writes `Protocol(0)` for a rule without protocol, too, and cannot read it either.
+    for schema in schema::all().filter(|schema| schema.name != "NetworkRuleConfig") {
         let kind = schema.name;
         let document = crate::machineconfig::Document::new(schema, Map::new());
         let text = yaml::emit(&document.tree());
@@ -219,7 +187,8 @@ fn json_patches_show_their_strategic_form() {
     let load = |text: &str| Patch::load(text, PatchSource::File("p.json".to_owned()), &minor).expect("loads");
     let patch = load(text);
     assert!(patch.is_json6902());
-    let form = patch.strategic_form().expect("there is one");
+    let (form, merges) = patch.strategic_sketch().expect("there is one");
+    assert!(merges, "the list merges, unless its field replaces");
     let expected = json!({
         "cluster": { "network": { "podSubnets": ["10.42.0.0/16"] } },
         "machine": { "certSANs": ["a"], "time": { "$patch": "delete" } },
@@ -232,5 +201,5 @@ fn json_patches_show_their_strategic_form() {
         error.to_string(),
         "patch p.json: JSON6902 patches are not supported for multi-document machine configuration"
     );
-    assert!(load(r#"[{"op":"replace","path":"/machine/certSANs/0","value":"x"}]"#).strategic_form().is_none());
+    assert!(load(r#"[{"op":"replace","path":"/machine/certSANs/0","value":"x"}]"#).strategic_sketch().is_none());
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Findings, at, flag, list, net, text, texts};
+use super::{Findings, at, flag, kubernetes, list, net, text, texts};
 use crate::machineconfig::go::Url;
 use crate::machineconfig::minor::Minor;
 
@@ -37,12 +37,11 @@ pub(super) fn check(cluster: &Value, control_plane: bool, minor: &Minor, found: 
     );
     manifests(cluster, found);
     discovery(cluster, found);
-    if let Some(resources) = at(cluster, &["apiServer", "resources"]) {
-        for side in ["requests", "limits"] {
-            let names = resources.get(side).and_then(Value::as_object).into_iter().flatten();
-            for (name, _) in names.filter(|(name, _)| !matches!(name.as_str(), "cpu" | "memory")) {
-                found.error(format!("apiserver resource validation failed: unsupported pod resource {name:?}"));
-            }
+    for (key, what) in
+        [("apiServer", "apiserver"), ("controllerManager", "controller-manager"), ("scheduler", "scheduler")]
+    {
+        if let Some(name) = at(cluster, &[key, "resources"]).and_then(kubernetes::odd_resource) {
+            found.error(format!("{what} resource validation failed: unsupported pod resource {name:?}"));
         }
     }
 }

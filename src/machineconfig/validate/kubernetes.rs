@@ -75,6 +75,24 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|symbol| edge(symbol) || matches!(symbol, '-' | '_' | '.'))
 }
 
+/// The first key of `requests` and `limits` that Talos does not know as a resource.
+pub(super) fn odd_resource(resources: &Value) -> Option<&String> {
+    let keys = |key| resources.get(key).and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys);
+    keys("requests").chain(keys("limits")).find(|key| !matches!(key.as_str(), "memory" | "cpu"))
+}
+
+/// A name as DNS has subdomains (RFC 1123).
+pub(super) fn subdomain(name: &str) -> Result<(), String> {
+    if name.len() > 253 {
+        return Err(format!("domain name length exceeds limit of 253: {name:?}"));
+    }
+    let lower = |symbol: char| symbol.is_ascii_lowercase() || symbol.is_ascii_digit();
+    let label = |label: &str| {
+        label.starts_with(lower) && label.ends_with(lower) && label.chars().all(|symbol| lower(symbol) || symbol == '-')
+    };
+    if name.split('.').all(label) { Ok(()) } else { Err(format!("domain doesn't match required format: {name:?}")) }
+}
+
 fn key_problem(key: &str) -> Option<String> {
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
     if let Some(prefix) = prefix {

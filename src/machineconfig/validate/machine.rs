@@ -198,16 +198,18 @@ fn logging(machine: &Value, found: &mut Findings) {
     }
 }
 
+/// Every role of the Talos API.
+pub(super) const ROLES: [&str; 7] = [
+    "os:admin",
+    "os:operator",
+    "os:reader",
+    "os:etcd:backup",
+    "os:impersonator",
+    "os:image:verifier",
+    "os:meta:writer",
+];
+
 fn features(machine: &Value, control_plane: bool, minor: &Minor, found: &mut Findings) {
-    const ROLES: [&str; 7] = [
-        "os:admin",
-        "os:operator",
-        "os:reader",
-        "os:etcd:backup",
-        "os:impersonator",
-        "os:image:verifier",
-        "os:meta:writer",
-    ];
     let Some(features) = machine.get("features") else { return };
     let access = features.get("kubernetesTalosAPIAccess").filter(|access| flag(access, "enabled") == Some(true));
     if let Some(access) = access {

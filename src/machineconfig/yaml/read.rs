@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
     fn map(&mut self, depth: usize) -> Result<Vec<(String, Node)>, SyntaxError> {
         let mut entries: Vec<(String, Node)> = Vec::new();
         let mut merged: Vec<(String, Node)> = Vec::new();
-        let mut lines: HashMap<String, usize> = HashMap::new();
+        let mut seen = Seen::default();
         while let Some((event, line)) = self.next()? {
             let key = match event {
                 Event::MappingEnd => break,
@@ -139,15 +139,16 @@ impl<'a> Reader<'a> {
             let value = self.value(line, depth)?;
             if plain && key == "<<" {
                 merge_key(value, &mut merged)?;
-            } else if let Some(first) = lines.insert(key.clone(), line) {
+            } else if let Some(first) = seen.before(&entries, &key) {
                 return Err(SyntaxError::DuplicateKey { line, key, first });
             } else {
+                seen.add(&key, line);
                 entries.push((key, value));
             }
         }
         for (key, value) in merged {
-            if !lines.contains_key(&key) {
-                lines.insert(key.clone(), value.line);
+            if seen.before(&entries, &key).is_none() {
+                seen.add(&key, value.line);
                 entries.push((key, value));
             }
         }
@@ -161,6 +162,33 @@ impl<'a> Reader<'a> {
             }
         }
         Err(SyntaxError::Refused { line, what: "the document ends inside a mapping" })
+    }
+}
+
+/// Where each key of a mapping stood. Nearly every mapping is small, and going through one is cheaper than hashing
+/// and copying its keys; a large one would take the square of its size.
+#[derive(Default)]
+struct Seen {
+    lines: Vec<usize>,
+    index: HashMap<String, usize>,
+}
+
+impl Seen {
+    const SMALL: usize = 32;
+
+    /// The line of `key`, if it is among the entries already.
+    fn before(&self, entries: &[(String, Node)], key: &str) -> Option<usize> {
+        let small = entries.iter().take(Self::SMALL).position(|(name, _)| name == key).map(|at| self.lines[at]);
+        small.or_else(|| self.index.get(key).copied())
+    }
+
+    /// To be called before the entry is pushed.
+    fn add(&mut self, key: &str, line: usize) {
+        if self.lines.len() < Self::SMALL {
+            self.lines.push(line);
+        } else {
+            self.index.insert(key.to_owned(), line);
+        }
     }
 }
 

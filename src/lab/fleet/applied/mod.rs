@@ -48,6 +48,9 @@ pub struct Applied {
     /// Of the kubelet's image, without the `v`.
     pub kubernetes_version: String,
     pub schedulable_control_plane: bool,
+    identity: Identity,
+    /// Read once: every step of every machine asks for it.
+    endpoint_host: Option<String>,
 }
 
 /// A certificate authority, both halves in PEM.
@@ -99,6 +102,9 @@ impl Applied {
         reader.cluster(&mut applied);
         reader.install(&mut applied);
         network::read(&reader, &mut applied);
+        let endpoint = url::Url::parse(&applied.endpoint).ok();
+        applied.endpoint_host = endpoint.and_then(|endpoint| Some(endpoint.host_str()?.to_owned()));
+        applied.identity = Identity::of(&applied);
         Ok(applied)
     }
 
@@ -108,23 +114,29 @@ impl Applied {
 
     /// What makes two machines members of one cluster: the machine authority and the join token.
     pub fn identity(&self) -> Identity {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(self.machine_ca.cert.as_bytes());
-        context.update(self.token.as_bytes());
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(context.finish().as_ref());
-        Identity(bytes)
+        self.identity
     }
 
     /// The endpoint's host, without scheme and port.
-    pub fn endpoint_host(&self) -> Option<String> {
-        url::Url::parse(&self.endpoint).ok()?.host_str().map(str::to_owned)
+    pub fn endpoint_host(&self) -> Option<&str> {
+        self.endpoint_host.as_deref()
     }
 }
 
 /// See [`Applied::identity`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity([u8; 32]);
+
+impl Identity {
+    fn of(applied: &Applied) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(applied.machine_ca.cert.as_bytes());
+        context.update(applied.token.as_bytes());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(context.finish().as_ref());
+        Self(bytes)
+    }
+}
 
 /// The documents, with the ways to look into them.
 struct Reader<'a> {

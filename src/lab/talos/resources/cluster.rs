@@ -9,7 +9,8 @@ use crate::inventory::Role;
 use crate::talos::wire::common::NetIp;
 use crate::talos::wire::specs::{MachineType, MemberSpec, NodeStatusSpec, StaticPodStatusSpec};
 
-pub(super) fn add(view: &View<'_>, list: &mut Vec<Resource>) {
+/// The machines that discovery finds: all that are configured for this cluster and answer.
+pub(super) fn members(view: &View<'_>, list: &mut Vec<Resource>) {
     let Some(config) = view.system.config.as_ref().filter(|config| config.complete) else { return };
     for machine in view.fleet.machines() {
         let Some(system) = &machine.system else { continue };
@@ -36,6 +37,10 @@ pub(super) fn add(view: &View<'_>, list: &mut Vec<Resource>) {
         });
         list.push(resource("cluster", "Members.cluster.talos.dev", system.hostname.clone(), &spec, &yaml));
     }
+}
+
+/// Its Kubernetes node, and what runs there without being asked of the API.
+pub(super) fn kubernetes(view: &View<'_>, list: &mut Vec<Resource>) {
     if let Some(node) = view.system.joined.and_then(|id| view.fleet.etcd(id)?.nodes.get(&view.system.hostname)) {
         let name = &view.system.hostname;
         let ready = view.system.node_ready;

@@ -7,9 +7,9 @@ use crate::inventory::Role;
 use crate::lab::fleet::{Machine, Stage, System};
 use crate::lab::talos::info::services_of;
 use crate::talos::wire::specs::{
-    BootIdSpec, ExtensionMetadata, ExtensionStatusSpec, MachineStage, MachineStatusSpec, MachineStatusStatus,
-    MachineType, PlatformMetadataSpec, SecurityStateSpec, ServiceSpec, TimeStatusSpec, UnattendedInstallPhase,
-    UnattendedInstallStatusSpec, UnmetCondition, VersionSpec,
+    BootIdSpec, ExtensionMetadata, ExtensionStatusSpec, MachineConfigSpec, MachineStage, MachineStatusSpec,
+    MachineStatusStatus, MachineType, PlatformMetadataSpec, SecurityStateSpec, ServiceSpec, TimeStatusSpec,
+    UnattendedInstallPhase, UnattendedInstallStatusSpec, UnmetCondition, VersionSpec,
 };
 
 const NS: &str = "runtime";
@@ -163,7 +163,7 @@ fn config(view: &View<'_>, list: &mut Vec<Resource>) {
         "config",
         "MachineConfigs.config.talos.dev",
         "v1alpha1",
-        &config.text.clone().into_bytes(),
+        &MachineConfigSpec { yaml_marshalled: config.text.clone().into_bytes() },
         &json!(""),
     );
     own.yaml.clone_from(&config.text);

@@ -4,36 +4,49 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::volumes::cel_problem;
-use crate::machineconfig::validate::{Findings, at, list, number, text};
+use crate::machineconfig::cel::{self, Scope};
+use crate::machineconfig::validate::{Findings, at, list, net, number, text};
 
-pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) {
-    found.check(!name.is_empty(), "name must be specified");
+/// Whether `kind` is one of these.
+pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) -> bool {
     match kind {
-        "LinkAliasConfig" => {
-            if let Some((prefix, verb)) = name.split_once('%') {
-                found.check(
-                    verb == "d" && !prefix.is_empty(),
-                    format!("name {name:?} contains an invalid format verb, use %d suffix"),
-                );
-            }
-            match at(tree, &["selector", "match"]).and_then(Value::as_str).filter(|cel| !cel.is_empty()) {
-                None => found.error("link selector is required"),
-                Some(cel) => {
-                    if let Some(why) = cel_problem(cel) {
-                        found.error(format!("link selector is invalid: {why}"));
-                    }
+        "LinkConfig" | "DummyLinkConfig" | "BridgeConfig" | "BondConfig" | "VLANConfig" | "VRFConfig"
+        | "WireguardConfig" | "LinkAliasConfig" | "DHCPv4Config" | "DHCPv6Config" => {
+            found.check(!name.is_empty(), "name must be specified");
+        }
+        "VethConfig" => {
+            let peer = tree.get("peer").unwrap_or(&Value::Null);
+            let peer_name = text(peer, "name");
+            for (what, name) in [("name", name), ("peer name", peer_name)] {
+                if let Some(why) = veth_name(name) {
+                    found.error(format!("{what} must {why}"));
                 }
             }
-            return;
+            found.check(name.is_empty() || name != peer_name, "name and peer name must be different");
+            common(tree, found);
+            common(peer, found);
+            return true;
         }
-        "DHCPv4Config" | "DHCPv6Config" => return,
+        _ => return false,
+    }
+    match kind {
+        "LinkAliasConfig" => {
+            alias(name, tree, found);
+            return true;
+        }
+        "DHCPv4Config" | "DHCPv6Config" => {
+            let raw = !text(tree, "duidRaw").is_empty();
+            let duid = text(tree, "clientIdentifier") == "duid";
+            found.check(duid || !raw, "duidRaw can only be set if clientIdentifier is 'duid'");
+            found.check(raw || !duid, "duidRaw must be set if clientIdentifier is 'duid'");
+            return true;
+        }
         "BondConfig" => {
             found.check(!list(tree, "links").is_empty(), "at least one link must be specified");
             let mode = text(tree, "bondMode");
             found.check(!mode.is_empty(), "bond mode must be specified");
             if mode == "802.3ad" {
-                for key in ["updelay", "downdelay"] {
+                for key in ["miimon", "updelay", "downdelay"] {
                     if tree.get(key).is_none() {
                         found.warning(format!("{key} was not specified for 802.3ad bond"));
                     }
@@ -45,9 +58,87 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
                 .check((1..=4094).contains(&number(tree, "vlanID")), "vlanID must be specified and between 1 and 4094");
             found.check(!text(tree, "parent").is_empty(), "parent must be specified");
         }
+        "VRFConfig" => {
+            let table = match text(tree, "table") {
+                "" => "unspec",
+                table => table,
+            };
+            let reserved = matches!(table, "unspec" | "local" | "main" | "default");
+            found.check(!reserved, format!("cannot create vrf with reserved table {table}"));
+        }
+        "WireguardConfig" => wireguard(tree, found),
         _ => {}
     }
     common(tree, found);
+    true
+}
+
+fn alias(name: &str, tree: &Value, found: &mut Findings) {
+    if let Some((prefix, verb)) = name.split_once('%') {
+        found.check(
+            verb == "d" && !prefix.is_empty(),
+            format!("name {name:?} contains an invalid format verb, use %d suffix"),
+        );
+    }
+    match at(tree, &["selector", "match"]).and_then(Value::as_str).filter(|cel| !cel.is_empty()) {
+        None => found.error("link selector is required"),
+        Some(cel) => {
+            if let Some(why) = cel::problem(cel, Scope::Link) {
+                found.error(format!("link selector is invalid: {why}"));
+            }
+        }
+    }
+}
+
+/// What the name of a link that Linux makes has to be, if it is not.
+fn veth_name(name: &str) -> Option<String> {
+    match name {
+        "" => Some("be specified".to_owned()),
+        _ if name.len() > 15 => Some("not exceed 15 bytes".to_owned()),
+        "." | ".." => Some(format!("not be {name:?}")),
+        _ if name.contains(['/', ':']) => Some("not contain '/' or ':'".to_owned()),
+        _ if name.chars().any(|symbol| symbol.is_whitespace() || symbol.is_control()) => {
+            Some("not contain whitespace or non-printable characters".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn wireguard(tree: &Value, found: &mut Findings) {
+    match text(tree, "privateKey") {
+        "" => found.error("wireguard private key must be specified"),
+        key => {
+            if let Err(why) = wireguard_key(key) {
+                found.error(format!("wireguard private key is invalid: {why}"));
+            }
+        }
+    }
+    let port = number(tree, "listenPort");
+    found.check((0..=65_535).contains(&port), "wireguard listen port must be between 0 and 65535");
+    for (index, peer) in list(tree, "peers").iter().enumerate() {
+        let at = format!("(peer index {index})");
+        match text(peer, "publicKey") {
+            "" => found.error(format!("wireguard peer public key must be specified {at}")),
+            key => {
+                if let Err(why) = wireguard_key(key) {
+                    found.error(format!("wireguard peer public key is invalid {at}: {why}"));
+                }
+            }
+        }
+        if let Err(why) = Some(text(peer, "presharedKey")).filter(|key| !key.is_empty()).map_or(Ok(()), wireguard_key) {
+            found.error(format!("wireguard peer preshared key is invalid {at}: {why}"));
+        }
+        found.check(
+            super::duration(peer, "persistentKeepaliveInterval") >= 0,
+            format!("wireguard peer persistent keepalive interval cannot be negative {at}"),
+        );
+    }
+}
+
+/// A key in a document: as in v1alpha1, but for the text about its length.
+fn wireguard_key(key: &str) -> Result<(), String> {
+    net::wireguard_key(key)
+        .map_err(|why| if why.starts_with("wrong key") { "invalid wireguard key length".to_owned() } else { why })
 }
 
 fn common(tree: &Value, found: &mut Findings) {

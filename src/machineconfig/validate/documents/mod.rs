@@ -2,13 +2,17 @@
 
 mod kube;
 mod links;
+mod routes;
+mod services;
+mod subnets;
 mod volumes;
 
 use serde_json::Value;
 
 use super::{Findings, list, text};
+use crate::machineconfig::cel::{self, Scope};
 use crate::machineconfig::documents::Document;
-use crate::machineconfig::go::{self, Url};
+use crate::machineconfig::go;
 use crate::machineconfig::minor::Minor;
 
 pub(super) fn check(document: &Document, minor: &Minor, found: &mut Findings) {
@@ -16,42 +20,64 @@ pub(super) fn check(document: &Document, minor: &Minor, found: &mut Findings) {
     let name = document.name().unwrap_or_default();
     match document.kind() {
         "HostnameConfig" => hostname(&tree, found),
-        "TimeSyncConfig" => found.check(
-            tree.get("ntp").is_none() || tree.get("ptp").is_none(),
-            "only one of ntp or ptp configuration can be specified",
-        ),
+        "TimeSyncConfig" => time_sync(&tree, found),
         "ResolverConfig" => resolver(&tree, found),
         "StaticHostConfig" => {
-            found.check(super::net::is_ip(name), "name must be a valid IP address");
+            found.check(!name.is_empty(), "name is required");
+            found.check(go::addr(name).is_ok(), "name must be a valid IP address");
             found.check(!list(&tree, "hostnames").is_empty(), "at least one hostname is required");
         }
-        "KmsgLogConfig" => kmsg(name, &tree, found),
         "NetworkRuleConfig" => rule(name, &tree, found),
-        "ExtensionServiceConfig" => extension_service(name, &tree, found),
-        "WatchdogTimerConfig" => {
-            found.check(!text(&tree, "device").is_empty(), "watchdog device: empty value");
-        }
         "UnattendedInstallConfig" => install(&tree, found),
         "DiscoveryIdentityConfig" => identity(&tree, found),
-        "Layer2VIPConfig" | "HCloudVIPConfig" => {
-            if let Err(why) = go::addr(name) {
-                found.error(format!("name must be a valid IP address: {why}"));
-            }
-            found.check(!text(&tree, "link").is_empty(), "link must be specified");
-        }
-        "LinkConfig" | "DummyLinkConfig" | "BridgeConfig" | "BondConfig" | "VLANConfig" | "VRFConfig"
-        | "WireguardConfig" | "VethConfig" | "LinkAliasConfig" | "DHCPv4Config" | "DHCPv6Config" => {
-            links::check(document.kind(), name, &tree, found);
-        }
-        "VolumeConfig" | "UserVolumeConfig" | "RawVolumeConfig" | "SwapVolumeConfig" | "ExistingVolumeConfig" => {
-            volumes::check(document.kind(), name, &tree, minor, found);
+        "DiscoveryServiceConfig" => {
+            found.check(!name.is_empty(), "name is required");
+            found.check(!text(&tree, "endpoint").is_empty(), "endpoint is required");
         }
         "KubeSpanConfig" => {
             let mtu = tree.get("mtu").and_then(Value::as_i64);
             found.check(mtu.is_none_or(|mtu| mtu >= 1280), "kubespan link MTU must be at least 1280");
+            for filter in tree.get("filters").into_iter().flat_map(|filters| super::texts(filters, "endpoints")) {
+                if let Err(bare) = super::net::subnet(filter) {
+                    found.error(format!("KubeSpan endpoint filter is not valid: {bare:?}"));
+                }
+            }
         }
-        kind if kind.starts_with("Kube") => kube::check(kind, &tree, found),
-        _ => {}
+        "VolumeConfig"
+        | "UserVolumeConfig"
+        | "RawVolumeConfig"
+        | "SwapVolumeConfig"
+        | "ExistingVolumeConfig"
+        | "ExternalVolumeConfig"
+        | "ZswapConfig"
+        | "FilesystemTrimConfig"
+        | "FilesystemScrubConfig" => {
+            volumes::check(document.kind(), name, &tree, minor, found);
+        }
+        kind if kind.starts_with("Kube") && kind != "KubeSpanEndpointsConfig" => kube::check(kind, name, &tree, found),
+        kind => {
+            let _ = links::check(kind, name, &tree, found)
+                || routes::check(kind, name, &tree, found)
+                || services::check(kind, name, &tree, found);
+        }
+    }
+}
+
+/// A duration field in nanoseconds.
+fn duration(tree: &Value, key: &str) -> i64 {
+    go::duration(text(tree, key)).unwrap_or_default()
+}
+
+fn time_sync(tree: &Value, found: &mut Findings) {
+    found.check(duration(tree, "bootTimeout") >= 0, "bootTimeout cannot be negative");
+    found.check(
+        tree.get("ntp").is_none() || tree.get("ptp").is_none(),
+        "only one of ntp or ptp configuration can be specified",
+    );
+    if let Some(ntp) = tree.get("ntp").filter(|ntp| super::flag(ntp, "useNTS") == Some(true)) {
+        for server in super::texts(ntp, "servers").filter(|server| super::net::is_ip(server)) {
+            found.error(format!("NTS requires hostnames, not IP addresses: {server:?}"));
+        }
     }
 }
 
@@ -75,26 +101,37 @@ fn hostname(tree: &Value, found: &mut Findings) {
 }
 
 fn resolver(tree: &Value, found: &mut Findings) {
-    for (index, server) in list(tree, "nameservers").iter().enumerate() {
+    if let Some(host) = tree.get("hostDNS")
+        && super::flag(host, "enabled") != Some(true)
+    {
+        for key in ["forwardKubeDNSToHost", "resolveMemberNames"] {
+            let on = super::flag(host, key) == Some(true);
+            found.check(!on, format!("hostDNS.{key} cannot be enabled when hostDNS.enabled is false"));
+        }
+    }
+    let servers = list(tree, "nameservers");
+    let mut encrypted = 0;
+    for (index, server) in servers.iter().enumerate() {
+        let has_name = !text(server, "tlsServerName").is_empty();
+        match text(server, "protocol") {
+            protocol @ ("DoT" | "DoH") => {
+                encrypted += 1;
+                found.check(has_name, format!("tlsServerName must be set when protocol is {protocol}: entry {index}"));
+            }
+            _ => found.check(!has_name, format!("tlsServerName must be empty when protocol is Do53: entry {index}")),
+        }
         found.check(
             !text(server, "address").is_empty(),
             format!("nameserver address must be a valid IP: entry {index}"),
         );
     }
-}
-
-fn kmsg(name: &str, tree: &Value, found: &mut Findings) {
-    found.check(!name.is_empty(), "name is required");
-    let url = text(tree, "url");
-    if url.is_empty() {
-        return found.error("url is required");
+    if encrypted > 0 && encrypted == servers.len() {
+        found.warning(
+            "all configured nameservers use encrypted DNS (DoT or DoH): validating certificates requires a correct \
+             system clock, so boot may stall when NTP servers are configured by hostname; consider keeping at least \
+             one plain-DNS fallback or configuring NTP servers by IP address",
+        );
     }
-    let url = Url::parse(url).unwrap_or_default();
-    if !matches!(url.scheme.as_str(), "tcp" | "udp") {
-        return found.error("url scheme must be tcp:// or udp://");
-    }
-    found.check(!url.port().is_empty(), "url port is required");
-    found.check(matches!(url.path.as_str(), "" | "/"), "url path must be empty");
 }
 
 fn rule(name: &str, tree: &Value, found: &mut Findings) {
@@ -102,30 +139,41 @@ fn rule(name: &str, tree: &Value, found: &mut Findings) {
         return found.error("name is required");
     }
     let ports = tree.get("portSelector").map(|selector| list(selector, "ports")).unwrap_or_default();
-    found.check(!ports.is_empty(), "portSelector.ports is required");
-    for range in ports.iter().filter_map(Value::as_str) {
-        let bounds = range.split_once('-').map(|(low, high)| (low.trim().parse::<u16>(), high.trim().parse::<u16>()));
-        let upside_down = matches!(bounds, Some((Ok(low), Ok(high))) if low > high);
-        found.check(!upside_down, format!("invalid port range: {range}"));
+    if ports.is_empty() {
+        return found.error("portSelector.ports is required");
+    }
+    if let Err(why) = port_ranges(ports) {
+        return found.error(why);
+    }
+    for rule in list(tree, "ingress") {
+        if text(rule, "subnet").is_empty() {
+            return found.error("invalid subnet: invalid Prefix");
+        }
     }
 }
 
-fn extension_service(name: &str, tree: &Value, found: &mut Findings) {
-    if name.is_empty() {
-        return found.error("name is required");
+/// Ranges in ascending order may not overlap, nor stand upside down.
+fn port_ranges(ports: &[Value]) -> Result<(), String> {
+    let bounds = |range: &Value| {
+        let shown = range.as_str().map_or_else(|| range.to_string(), str::to_owned);
+        let (low, high) = shown.split_once('-').unwrap_or((&shown, &shown));
+        let (low, high): (u16, u16) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
+        let shown = if low == high { low.to_string() } else { format!("{low}-{high}") };
+        Some((low, high, shown))
+    };
+    let mut ranges: Vec<(u16, u16, String)> = ports.iter().filter_map(bounds).collect();
+    ranges.sort_by_key(|(low, ..)| *low);
+    for (at, (low, high, shown)) in ranges.iter().enumerate() {
+        if low > high {
+            return Err(format!("invalid port range: {shown}"));
+        }
+        if let Some((_, end, previous)) = at.checked_sub(1).map(|at| &ranges[at])
+            && low <= end
+        {
+            return Err(format!("invalid port range: {shown}, overlaps with {previous}"));
+        }
     }
-    let (files, environment) = (list(tree, "configFiles"), list(tree, "environment"));
-    found.check(!files.is_empty() || !environment.is_empty(), format!("no config files found for extension {name:?}"));
-    for file in files {
-        found.check(
-            !text(file, "mountPath").is_empty(),
-            format!("extension service config mountPath is required for extension {name:?}"),
-        );
-        found.check(
-            !text(file, "content").is_empty(),
-            format!("extension service config content is required for extension {name:?}"),
-        );
-    }
+    Ok(())
 }
 
 fn install(tree: &Value, found: &mut Findings) {
@@ -140,8 +188,8 @@ fn install(tree: &Value, found: &mut Findings) {
         // Talos says "volume" here, though the field is the disk's.
         None => found.error("provisioning.volumeSelector.match is required"),
         Some(selector) => {
-            if let Some(why) = volumes::cel_problem(selector) {
-                found.error(format!("disk selector is invalid: {why}"));
+            if let Some(why) = cel::problem(selector, Scope::Disk) {
+                found.error(format!("provisioning.volumeSelector.match: {why}"));
             }
         }
     }
@@ -150,11 +198,16 @@ fn install(tree: &Value, found: &mut Findings) {
 fn identity(tree: &Value, found: &mut Findings) {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
-    found.check(!text(tree, "clusterID").is_empty(), "clusterID is required");
-    let length = STANDARD.decode(text(tree, "clusterSecret")).map(|bytes| bytes.len());
-    match length {
-        Ok(32) => {}
-        Ok(other) => found.error(format!("invalid clusterSecret: expected 32 bytes, got {other}")),
-        Err(_) => found.error("invalid clusterSecret: illegal base64 data"),
+    if text(tree, "clusterID").is_empty() {
+        return found.error("clusterID is required");
+    }
+    // Talos quotes the secret in what it says of it. This does not.
+    match text(tree, "clusterSecret") {
+        "" => found.error("clusterSecret is required"),
+        secret => match STANDARD.decode(secret) {
+            Ok(bytes) if bytes.len() == 32 => {}
+            Ok(bytes) => found.error(format!("invalid clusterSecret: expected 32 bytes, got {}", bytes.len())),
+            Err(_) => found.error("invalid clusterSecret: illegal base64 data"),
+        },
     }
 }

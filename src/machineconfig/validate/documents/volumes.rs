@@ -1,50 +1,101 @@
-//! Volume documents, and how far CEL expressions are judged without a CEL engine.
+//! Volume documents.
 
 use serde_json::Value;
 
+use super::duration;
+use crate::machineconfig::cel::{self, Scope};
 use crate::machineconfig::go;
 use crate::machineconfig::minor::Minor;
-use crate::machineconfig::validate::{Findings, at, list, number, text};
+use crate::machineconfig::validate::{Findings, at, flag, list, number, text};
 
 pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: &mut Findings) {
-    if kind == "VolumeConfig" {
-        if !minor.system_volumes.contains(&name) {
-            let names: Vec<String> = minor.system_volumes.iter().map(|name| format!("{name:?}")).collect();
-            found.error(format!("only [{}] volumes are supported", names.join(" ")));
-        }
-    } else {
-        user_name(name, found);
-    }
-    let selector = |path: &[&str]| at(tree, path).and_then(Value::as_str).filter(|cel| !cel.is_empty());
     match kind {
-        "ExistingVolumeConfig" => match selector(&["discovery", "volumeSelector", "match"]) {
-            None => found.error("volume selector is required"),
-            Some(cel) => judge(cel, "volume selector", found),
-        },
-        "VolumeConfig" => {
-            if let Some(cel) = selector(&["provisioning", "diskSelector", "match"]) {
-                judge(cel, "disk selector", found);
-            }
-            sizes(tree, false, found);
+        "VolumeConfig" => return system(name, tree, minor, found),
+        "ZswapConfig" => {
+            let percent = tree.get("maxPoolPercent").and_then(Value::as_i64);
+            let ok = percent.is_none_or(|percent| (0..=100).contains(&percent));
+            return found.check(ok, "maxPoolPercent must be between 0 and 100");
         }
-        _ if text(tree, "volumeType") == "directory" => {}
+        "FilesystemTrimConfig" => return found.check(duration(tree, "interval") >= 0, "interval cannot be negative"),
+        "FilesystemScrubConfig" => return scrub(tree, found),
+        _ => {}
+    }
+    user_name(kind, name, found);
+    match kind {
+        "ExistingVolumeConfig" => match selector(tree, &["discovery", "volumeSelector", "match"]) {
+            None => found.error("volume selector is required"),
+            Some(cel) => judge(cel, "volume selector", Scope::Volume, found),
+        },
+        "ExternalVolumeConfig" => external(tree, found),
+        "UserVolumeConfig" => user(tree, found),
         _ => {
-            match selector(&["provisioning", "diskSelector", "match"]) {
-                None if text(tree, "volumeType") != "disk" || kind != "UserVolumeConfig" => {
-                    found.error("disk selector is required");
-                }
-                None => {}
-                Some(cel) => judge(cel, "disk selector", found),
-            }
-            sizes(tree, true, found);
+            provisioning(tree, true, true, found);
+            encryption(tree, found);
         }
     }
-    encryption(tree, found);
+    upkeep(tree, found);
 }
 
-fn user_name(name: &str, found: &mut Findings) {
-    if !(1..=34).contains(&name.len()) {
-        found.error("name must be between 1 and 34 characters long");
+fn selector<'a>(tree: &'a Value, path: &[&str]) -> Option<&'a str> {
+    at(tree, path).and_then(Value::as_str).filter(|cel| !cel.is_empty())
+}
+
+/// Whether anything at all is set below `key`.
+fn is_set(tree: &Value, key: &str) -> bool {
+    fn any(value: &Value) -> bool {
+        match value {
+            Value::Object(map) => map.values().any(any),
+            Value::String(text) => !text.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            value => !value.is_null(),
+        }
+    }
+    tree.get(key).is_some_and(any)
+}
+
+fn system(name: &str, tree: &Value, minor: &Minor, found: &mut Findings) {
+    if !minor.system_volumes.contains(&name) {
+        let names: Vec<String> = minor.system_volumes.iter().map(|name| format!("{name:?}")).collect();
+        return found.error(format!("only [{}] volumes are supported", names.join(" ")));
+    }
+    // A volume other than the disk's own three came with the rules about what those may hold.
+    let strict = minor.system_volumes.len() > 3;
+    let forbid = |key: &str, found: &mut Findings| {
+        found.check(!is_set(tree, key), format!("{key} config is not allowed for the {name:?} volume"));
+    };
+    match name {
+        "STATE" => {
+            forbid("provisioning", found);
+            for key in tree.get("encryption").map(|config| list(config, "keys")).unwrap_or_default() {
+                let locked = flag(key, "lockToState") == Some(true);
+                found.check(!locked, format!("state-locked key is not allowed for the {name:?} volume"));
+            }
+            if strict {
+                forbid("mount", found);
+            }
+        }
+        "IMAGECACHE" if strict => {
+            forbid("mount", found);
+            forbid("filesystem", found);
+        }
+        "ETCD" | "CRI" | "KUBELET" | "LOG" => found.check(
+            !is_set(tree, "mount") || is_set(tree, "provisioning"),
+            format!(
+                "mount config for the {name:?} volume is only supported when it is provisioned onto a dedicated \
+                 partition"
+            ),
+        ),
+        _ => {}
+    }
+    provisioning(tree, false, true, found);
+    encryption(tree, found);
+    upkeep(tree, found);
+}
+
+fn user_name(kind: &str, name: &str, found: &mut Findings) {
+    found.check(!name.is_empty(), "name is required");
+    if kind != "ExistingVolumeConfig" {
+        found.check((1..=34).contains(&name.len()), "name must be between 1 and 34 characters long");
     }
     found.check(
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
@@ -52,21 +103,91 @@ fn user_name(name: &str, found: &mut Findings) {
     );
 }
 
-fn sizes(tree: &Value, required: bool, found: &mut Findings) {
-    let size = |key| at(tree, &["provisioning", key]).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let (least, most) = (size("minSize"), size("maxSize"));
-    found.check(!required || least.is_some() || most.is_some(), "min size or max size is required");
-    if let (Some(least), Some(most)) = (least.and_then(go::size), most.and_then(go::size)) {
-        found.check(least <= most, "min size is greater than max size");
+fn user(tree: &Value, found: &mut Findings) {
+    match text(tree, "volumeType") {
+        "directory" => {
+            for key in ["provisioning", "encryption", "filesystem", "mount"] {
+                let ok = !is_set(tree, key);
+                found.check(ok, format!("{key} spec is invalid for volumeType directory"));
+            }
+        }
+        kind @ ("" | "partition" | "disk") => {
+            provisioning(tree, true, kind != "disk", found);
+            filesystem(tree.get("filesystem").unwrap_or(&Value::Null), found);
+            encryption(tree, found);
+        }
+        kind => found.error(format!("unsupported volume type {kind:?}")),
     }
 }
 
+fn filesystem(tree: &Value, found: &mut Findings) {
+    let kind = text(tree, "type");
+    // Without a word it is xfs.
+    let is_xfs = matches!(kind, "" | "none" | "xfs");
+    if !is_xfs && !matches!(kind, "ext4" | "btrfs") {
+        found.error(format!("unsupported filesystem type: {kind}"));
+    } else if flag(tree, "projectQuotaSupport") == Some(true) && !is_xfs {
+        found.error("project quota support is only available for xfs filesystem");
+    } else if tree.get("xfs").is_some() && !is_xfs {
+        found.error("xfs options are only available for xfs filesystem");
+    }
+}
+
+fn external(tree: &Value, found: &mut Findings) {
+    match text(tree, "filesystemType") {
+        "virtiofs" => match at(tree, &["mount", "virtiofs"]) {
+            None => found.error("virtiofs mount spec is required"),
+            Some(mount) => found.check(!text(mount, "tag").is_empty(), "virtiofs tag is required"),
+        },
+        "" => found.error("invalid filesystem type: none"),
+        kind => found.error(format!("invalid filesystem type: {kind}")),
+    }
+}
+
+fn upkeep(tree: &Value, found: &mut Findings) {
+    if let Some(trim) = tree.get("trim") {
+        found.check(duration(trim, "interval") >= 0, "trim interval cannot be negative");
+    }
+    if let Some(tree) = tree.get("scrub") {
+        scrub(tree, found);
+    }
+}
+
+fn scrub(tree: &Value, found: &mut Findings) {
+    let interval = duration(tree, "interval");
+    found.check(interval == 0 || interval >= 10_000_000_000, "scrub interval: minimum value is 10s");
+}
+
+fn provisioning(tree: &Value, required: bool, sized: bool, found: &mut Findings) {
+    match selector(tree, &["provisioning", "diskSelector", "match"]) {
+        Some(cel) => judge(cel, "disk selector", Scope::Disk, found),
+        None => found.check(!required, "disk selector is required"),
+    }
+    let size = |key| at(tree, &["provisioning", key]).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let (least, most) = (size("minSize"), size("maxSize"));
+    if !sized {
+        let grow = at(tree, &["provisioning", "grow"]).is_some();
+        return found
+            .check(least.is_none() && most.is_none() && !grow, "min size, max size and grow are not supported");
+    }
+    let bytes = |text: &str| go::size(text.trim_start_matches('-'));
+    match (least, most) {
+        (Some(least), Some(most)) if !most.ends_with('%') && !most.starts_with('-') => {
+            found.check(bytes(least) <= bytes(most), "min size is greater than max size");
+        }
+        (None, None) => found.check(!required, "min size or max size is required"),
+        _ => {}
+    }
+    found.check(least.is_none_or(|least| !least.starts_with('-')), "min size cannot be negative");
+}
+
 fn encryption(tree: &Value, found: &mut Findings) {
-    let Some(config) = tree.get("encryption").filter(|config| config.as_object().is_some_and(|map| !map.is_empty()))
-    else {
+    let Some(config) = tree.get("encryption") else { return };
+    let (provider, keys) = (text(config, "provider"), list(config, "keys"));
+    if provider.is_empty() && keys.is_empty() {
         return;
-    };
-    let keys = list(config, "keys");
+    }
+    found.check(!provider.is_empty(), "unsupported encryption provider: none");
     found.check(!keys.is_empty(), "encryption keys are required");
     let mut slots = Vec::new();
     for key in keys {
@@ -77,45 +198,15 @@ fn encryption(tree: &Value, found: &mut Findings) {
             ["nodeID", "static", "kms", "tpm"].iter().any(|kind| key.get(kind).is_some()),
             format!("at least one encryption key type must be specified for slot {slot}"),
         );
-    }
-}
-
-fn judge(cel: &str, what: &str, found: &mut Findings) {
-    if let Some(why) = cel_problem(cel) {
-        found.error(format!("{what} is invalid: {why}"));
-    }
-}
-
-/// What is obviously wrong with a CEL expression: quotes and brackets that do not close, an operator at the end.
-/// Names and types are for the machine to judge.
-pub(super) fn cel_problem(cel: &str) -> Option<String> {
-    let mut open = Vec::new();
-    let mut quote = None;
-    let mut symbols = cel.char_indices();
-    while let Some((at, symbol)) = symbols.next() {
-        match (quote, symbol) {
-            (Some(_), '\\') => {
-                symbols.next();
-            }
-            (Some(mark), _) if mark == symbol => quote = None,
-            (None, '"' | '\'') => quote = Some(symbol),
-            (None, '(' | '[' | '{') => open.push(symbol),
-            (None, ')' | ']' | '}') => {
-                let pair = match symbol {
-                    ')' => '(',
-                    ']' => '[',
-                    _ => '{',
-                };
-                if open.pop() != Some(pair) {
-                    return Some(format!("syntax error: unexpected {symbol:?} at column {}", at + 1));
-                }
-            }
-            _ => {}
+        let registers = at(key, &["tpm", "options", "pcrs"]).and_then(Value::as_array).into_iter().flatten();
+        for register in registers.filter_map(Value::as_i64) {
+            found.check((0..=23).contains(&register), format!("TPM PCR {register} is out of range (0-23)"));
         }
     }
-    let cut_off = cel.trim_end().ends_with(['=', '<', '>', '&', '|', '+', '-', '*', '/', '%', '!', '.', ',', '?', ':']);
-    if quote.is_some() || !open.is_empty() || cut_off {
-        return Some("syntax error: the expression ends too early".to_owned());
+}
+
+fn judge(selector: &str, what: &str, scope: Scope, found: &mut Findings) {
+    if let Some(why) = cel::problem(selector, scope) {
+        found.error(format!("{what} is invalid: {why}"));
     }
-    None
 }
