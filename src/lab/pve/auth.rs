@@ -28,6 +28,14 @@ impl Identity {
 const NO_TICKET: &str = "No ticket";
 const FAILED: &str = "Authentication failed!";
 
+/// A login ticket, which wins over any token. Nobody can get one from the lab, so none is valid.
+pub(super) fn has_ticket(cookie: Option<&str>) -> bool {
+    let cookies = cookie.unwrap_or_default().split(';').filter_map(|part| part.trim().split_once('='));
+    cookies.into_iter().any(|(name, value)| name == "PVEAuthCookie" && !value.is_empty())
+}
+
+pub(super) const BAD_TICKET: &str = "permission denied - invalid PVE ticket";
+
 /// Reads the Authorization header. The error is the reason phrase of the 401.
 ///
 /// pve-http-server: `PVEAPIToken`, then `=` or a blank, then the token up to a

@@ -235,6 +235,10 @@ pub fn serve(shared: Shared, listener: TcpListener, ca: &SiteCa, leaf: &Leaf) ->
         for vmid in running.collect::<Vec<_>>() {
             power_on(&mut world, vmid);
         }
+        // The site was there before its clients: what they make is news to the status daemons.
+        if !world.pve.broadcast.by_hand {
+            speak(&mut world);
+        }
     }
     shared.wake();
     let silence = shared.lock().site.clock.span(server::SILENCE);

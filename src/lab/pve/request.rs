@@ -1,7 +1,7 @@
 //! The request as it came: head, then body.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderValue, TRANSFER_ENCODING};
 use percent_encoding::percent_decode_str;
 
 use super::answer::{self, Envelope};
@@ -81,7 +81,11 @@ pub(super) fn head(shared: &Shared, request: &Request, peer: &Peer) -> Result<As
     let untrimmed = peer.raw_header(AUTHORIZATION.as_str());
     let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let authorization = untrimmed.as_deref().filter(|_| authorization.is_some()).or(authorization);
-    let who = auth::authenticate(&world.site, authorization, super::now());
+    let who = if auth::has_ticket(text(COOKIE)) {
+        Err(auth::BAD_TICKET)
+    } else {
+        auth::authenticate(&world.site, authorization, super::now())
+    };
     let upload = route.as_ref().is_some_and(|route| route.endpoint.path.ends_with("/upload"));
     let multipart = text(CONTENT_TYPE).filter(|_| upload).and_then(upload::boundary).map(str::to_owned);
     let mut query = body::form(request.uri().query().unwrap_or_default().as_bytes());

@@ -180,3 +180,30 @@ async fn a_tag_needs_a_bridge_that_knows_tags_or_a_port() {
         .any(|line| line == "no physical interface on bridge 'inner'");
     assert!(told);
 }
+
+#[tokio::test]
+async fn a_new_vm_is_unknown_to_the_cluster_until_its_node_speaks() {
+    let lab = lab(|site| site.clock = Clock::Realistic { speed: 1000.0 }).await;
+    let upid = lab.data("POST", "/nodes/lab1/qemu", &[("vmid", "100"), ("name", "new"), ("tags", "t")]).await;
+    let ended = || lab.shared.lock().pve.tasks.get(upid.as_str().unwrap()).is_some_and(|task| task.end.is_some());
+    assert!(work::until(&lab.shared, std::time::Duration::from_secs(10), ended).await);
+    // From now on nobody speaks for an hour.
+    lab.shared.lock().site.clock = Clock::Realistic { speed: 0.01 };
+    let row = lab.data("GET", "/cluster/resources?type=vm", &[]).await[0].clone();
+    assert_eq!((&row["status"], row.get("name"), &row["tags"]), (&json!("unknown"), None, &json!("t")));
+    speak(&mut lab.shared.lock());
+    let row = lab.data("GET", "/cluster/resources?type=vm", &[]).await[0].clone();
+    assert_eq!((&row["status"], &row["name"]), (&json!("stopped"), &json!("new")));
+}
+
+#[tokio::test]
+async fn a_login_cookie_wins_over_a_token() {
+    let lab = lab(|_| ()).await;
+    let ask = |cookie: &'static str| {
+        let url = format!("https://{}/api2/json/version", lab.server.address());
+        let token = format!("PVEAPIToken={TOKEN_ID}={SECRET}");
+        let request = lab.client.get(url).header("Authorization", token).header("Cookie", cookie);
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    assert_eq!((ask("PVEAuthCookie=PVE:root@pam:0::x").await, ask("lang=en").await), (401, 200));
+}
