@@ -263,7 +263,7 @@ async fn claims(
     connection: &Connection,
     known: Option<&Known>,
     audit: &mut Audit,
-) -> Result<Vec<(u32, Claim, String)>, Failure> {
+) -> Result<Vec<Proven>, Failure> {
     let tag = Mark::tag(&profile.name);
     let mut proven = Vec::new();
     for guest in connection.pve.guests().await? {
@@ -296,9 +296,12 @@ async fn claims(
     Ok(unique(proven, audit))
 }
 
+/// A VM that proves to be ours: its number, what it says of itself, and its node.
+type Proven = (u32, Claim, String);
+
 /// Of two VMs that prove to be the same machine one is a restored copy, and without a journal nobody can say which.
-fn unique(proven: Vec<(u32, Claim, String)>, audit: &mut Audit) -> Vec<(u32, Claim, String)> {
-    let mut by_machine: BTreeMap<(uuid::Uuid, String), Vec<(u32, Claim, String)>> = BTreeMap::new();
+fn unique(proven: Vec<Proven>, audit: &mut Audit) -> Vec<Proven> {
+    let mut by_machine: BTreeMap<(uuid::Uuid, String), Vec<Proven>> = BTreeMap::new();
     for found in proven {
         by_machine.entry((found.1.mark.nonce, found.1.machine.clone())).or_default().push(found);
     }

@@ -32,7 +32,7 @@ pub struct FactoryOptions {
     pub base: Url,
     /// What nodes and machines call it: in download URLs and installer references.
     pub public: Url,
-    /// PEM certificates to trust in addition to the system's.
+    /// PEM certificates to trust, and no others: a factory of one's own. The system's when absent.
     pub ca: Option<Vec<u8>>,
 }
 
@@ -96,7 +96,7 @@ impl Factory {
             if roots.is_empty() {
                 return Err(bad("it holds no PEM certificate".into()));
             }
-            client = client.tls_certs_merge(roots);
+            client = client.tls_certs_only(roots);
         }
         let http = client.build().map_err(|source| FactoryError::Setup { url: url(), source })?;
         Ok(Self { http, base, public })

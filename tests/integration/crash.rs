@@ -204,6 +204,21 @@ async fn destroyed_or_done(bench: &Bench, plan: &Plan) -> Vec<String> {
     if journal_file(bench).exists() { destroyed(bench, plan).await } else { bench.blemishes() }
 }
 
+/// Two files are written one after the other, with no line and no call between them: on the way back, the contexts.
+#[test]
+fn between_two_files() {
+    let wrong = play(["kubeconfig", "talosconfig"], async |first| {
+        let bench = Bench::of(&Shape::of(1, 0)).await;
+        let plan = bench.plan().await;
+        assert!(matches!(bench.run(&plan).await, End::Committed));
+        let (kube, talos) = (bench.kubeconfig(), bench.talosconfig());
+        let one = if *first == "kubeconfig" { (Some(kube.as_path()), None) } else { (None, Some(talos.as_path())) };
+        pvetalos::steps::remove_contexts("it", one.0, one.1).expect("it can be changed");
+        destroyed(&bench, &plan).await
+    });
+    assert_none(&wrong);
+}
+
 /// Who is interrupted does not die, and takes everything back itself.
 #[test]
 fn interrupted() {
@@ -229,7 +244,7 @@ fn interrupted() {
 #[test]
 fn in_the_middle_of_things() {
     let begun = AtomicUsize::new(0);
-    let wrong = play((1..=60).map(|number| number * 5), async |number| {
+    let wrong = play((1..=40).map(|number| number * 7), async |number| {
         let slow = |site: &mut Site| site.clock = Clock::Realistic { speed: 1.0 };
         let bench = Bench::start(Setup::new(&Shape { patience: "900s", ..Shape::of(1, 1) }).with_site(slow)).await;
         let plan = bench.plan().await;
@@ -349,6 +364,8 @@ async fn a_journal_that_cannot_be_true_is_refused() {
     assert!(Journal::read(&bench.state_dir(), "it").expect("readable").is_some());
 
     open(&good).expect("as it was written");
+    let error = Journal::create(&bench.state_dir(), &plan).map(drop).expect_err("somebody was faster");
+    assert!(matches!(error, JournalError::Begun { .. }), "{error:?}");
     let held = bench.journal(&plan);
     let error = Journal::open(&bench.state_dir(), "it").map(drop).expect_err("two at once");
     assert!(matches!(error, JournalError::Locked { .. }), "{error:?}");

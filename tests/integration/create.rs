@@ -76,7 +76,7 @@ fn shared_images(site: &mut Site) {
     images.kind = "nfs".into();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_topology_on_three_nodes() {
     for (control_planes, workers, nodes) in [(1, 0, 1), (1, 1, 2), (3, 2, 3), (3, 3, 3)] {
         let (plan, log) = there_and_back(
@@ -92,20 +92,20 @@ async fn every_topology_on_three_nodes() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_shared_storage_takes_one_copy() {
     let setup = Setup::new(&three_nodes(3, 2)).with_site(shared_images);
     let (plan, _) = there_and_back("3+2, shared storage", setup).await;
     assert_eq!(plan.steps().filter(|step| matches!(step, Step::FetchImage(_))).count(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn static_addresses_need_no_dhcp() {
     let shape = Shape { mode: "static", ..Shape::of(1, 1) };
     there_and_back("1+1, static", Setup::new(&shape).with_site(|site| site.network.dhcp = false)).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_minor_of_talos_and_both_kinds_of_network() {
     // A machine of 1.14 gets the contract of 1.13: nearly every v1alpha1 patch conflicts with the newer one.
     let minors = [("1.12.4", "1.35.0", "v1.12"), ("1.13.9", "1.36.0", "v1.13"), ("1.14.0-rc.1", "1.36.0", "v1.13")];
@@ -122,7 +122,7 @@ async fn every_minor_of_talos_and_both_kinds_of_network() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn both_releases_of_proxmox() {
     for pve in ["9.2", "8.4"] {
         let setup = Setup::new(&Shape::of(1, 1)).with_site(move |site| pve.clone_into(&mut site.pve));
@@ -157,7 +157,7 @@ fn restricted(site: &mut Site, node: Option<&str>) {
 
 const RESTRICTED: (&str, &str) = ("talos@pve!pvetalos", "4e6f7420-6d79-4c20-a065-637265740000");
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_least_of_tokens_will_do() {
     for pve in ["9.2", "8.4"] {
         for (node, via) in [(Some("Sys.Audit Sys.AccessNetwork"), Via::Node), (None, Via::Us)] {
@@ -178,7 +178,7 @@ async fn the_least_of_tokens_will_do() {
 }
 
 /// The profile that the project was written for, with a bundle of its own making.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn matherlynet() {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/matherlynet.yaml");
     let profile = std::fs::read_to_string(&file).expect("the profile");
@@ -197,7 +197,7 @@ async fn matherlynet() {
 }
 
 /// What the site refuses is refused before anything is made.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_plan_that_cannot_work_is_refused_and_changes_nothing() {
     let setup = Setup::new(&Shape::of(1, 1)).with_site(|site| site.bridges[0].active = false);
     let bench = Bench::start(setup).await;
@@ -208,7 +208,7 @@ async fn a_plan_that_cannot_work_is_refused_and_changes_nothing() {
 }
 
 /// A listener hears every record in order, and what it hears is what is written.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_heard_is_what_is_written() {
     let bench = Bench::of(&Shape::of(1, 0)).await;
     let plan = bench.plan().await;

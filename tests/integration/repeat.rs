@@ -9,7 +9,7 @@ use pvetalos::steps::{Context, Step, StepError, Toolbox};
 
 use crate::harness::{Bench, Shape, assert_none, changes, report};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_committed_plan_run_again_changes_nothing() {
     let bench = Bench::of(&Shape::of(3, 1)).await;
     let plan = bench.plan().await;
@@ -43,7 +43,7 @@ async fn run(step: &Step, tools: &Toolbox, inventory: &Inventory, journal: &RefC
 }
 
 /// Each step runs, is cut off before anything it learned is written, and runs again.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_step_runs_twice() {
     let bench = Bench::of(&Shape::of(1, 1)).await;
     let plan = bench.plan().await;
@@ -62,7 +62,7 @@ async fn every_step_runs_twice() {
     report(&format!("{} steps ran twice", plan.steps().count()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_undo_runs_twice() {
     let bench = Bench::of(&Shape::of(1, 1)).await;
     let plan = bench.plan().await;

@@ -84,9 +84,10 @@ fn fault(dice: &mut Dice, calls: &[Call]) -> Fault {
     let mut call = dice.one(calls);
     let effect = effect(dice, call);
     let reuse = effect == Effect::Event(Event::Operator { deed: Deed::Reuse, vm: None });
-    if reuse && is_blind(call) {
+    let blind = |name: &str| calls.iter().any(|call| is_blind(call) && call.name.contains(name));
+    if reuse && blind(&call.name) {
         // The moment between a look and what follows right upon it is Proxmox's own: see `adversary`.
-        call = calls.iter().find(|call| call.face == Face::Pve && !is_blind(call)).unwrap_or(call);
+        call = calls.iter().find(|call| call.face == Face::Pve && !blind(&call.name)).unwrap_or(call);
     }
     let any = !reuse && dice.below(3) == 0;
     let name = if any { String::new() } else { call.name.clone() };
@@ -115,7 +116,8 @@ async fn attempt(bench: &Bench, plan: &Plan) -> Option<End> {
 
 async fn live(seed: u64, calls: &[Call], tally: &Tally, tell: bool) -> Vec<String> {
     let mut dice = Dice(seed);
-    let shape = if dice.below(4) == 0 { Shape::of(1, 1) } else { Shape::of(1, 0) };
+    let machines = if dice.below(4) == 0 { Shape::of(1, 1) } else { Shape::of(1, 0) };
+    let shape = Shape { nodes: 1 + dice.below(2), ..machines };
     let script: Vec<Fault> = (0..=dice.below(4)).map(|_| fault(&mut dice, calls)).collect();
     let mut deaths = *dice.one(&[0, 0, 0, 1, 1, 2, 3]);
     let mut wrong = Vec::new();

@@ -17,7 +17,9 @@ impl Api {
     fn of(lab: &Value) -> Self {
         let text = |key: &str| lab[key].as_str().expect("a text").to_owned();
         let root = reqwest::Certificate::from_pem(text("ca_pem").as_bytes()).expect("a certificate");
-        let http = reqwest::Client::builder().tls_certs_only([root]).no_proxy().build().expect("a client");
+        // A connection of its own for each call: between them whole commands run, and Proxmox closes what is idle.
+        let http = reqwest::Client::builder().tls_certs_only([root]).no_proxy().pool_max_idle_per_host(0);
+        let http = http.build().expect("a client");
         Self {
             base: format!("{}api2/json", text("pve")),
             authorization: format!("PVEAPIToken={}={}", text("token_id"), text("token_secret")),

@@ -113,6 +113,25 @@ fn a_second_process_at_the_same_cluster_is_refused() {
     desk.assert_nothing_is_there();
 }
 
+/// Both find no journal; one makes it, and the other one is refused, whenever it comes to want it, too.
+#[test]
+fn of_two_first_creates_at_once_one_does_it() {
+    let desk = Desk::new();
+    desk.lab(&site::small(""));
+    desk.profile("small", &[]);
+    let create = ["create", "--profile", "small", "--yes", "--output", "json"];
+    for round in 0..3 {
+        let both = [desk.start(&create), desk.start(&create)];
+        let mut codes = both.map(|running| running.end().code);
+        codes.sort_unstable();
+        // Who comes when the other one is done is told that the cluster is running.
+        assert!(codes == [Some(0), Some(3)] || codes == [Some(0), Some(0)], "{codes:?}");
+        assert_healthy(&desk, round);
+        desk.ends(0, &["destroy", "--yes"]);
+        desk.assert_nothing_is_there();
+    }
+}
+
 #[test]
 fn a_run_that_was_cut_off_is_resumed_only_with_the_profile_it_began_with() {
     let desk = Desk::new();
