@@ -126,10 +126,8 @@ pub fn validate(documents: &Documents, mode: Mode, strict: bool, minor: &Minor) 
         let mut found = Findings::default();
         documents::check(document, minor, &mut found);
         verdict.warnings.extend(found.warnings);
-        if !minor.validation_names_document {
-            verdict.errors.extend(found.errors);
-        } else if !found.errors.is_empty() {
-            // Where Talos names the document, it joins what it says of it into one error.
+        if !found.errors.is_empty() {
+            // Talos joins what it says of one document into one error.
             verdict.errors.push(prefixed(id(document), found.errors.join("\n")));
         }
     }
