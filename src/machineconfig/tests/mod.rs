@@ -1,5 +1,6 @@
 //! The recorded behaviour of Talos, `tests/fixtures/talos`, against this room.
 
+mod differential;
 mod gen_config;
 mod laws;
 mod patch;

@@ -186,11 +186,9 @@ fn logging(machine: &Value, found: &mut Findings) {
             None => found.error("empty logging endpoint"),
             Some(endpoint) => {
                 let url = Url::parse(endpoint).unwrap_or_default();
-                if !matches!(url.scheme.as_str(), "tcp" | "udp") {
-                    found.error(format!("unexpected logging endpoint scheme {:?}", url.scheme));
-                } else if url.host.is_empty() {
-                    found.error("empty logging endpoint's host");
-                }
+                found.check(!url.host.is_empty(), "empty logging endpoint's host");
+                let scheme = url.scheme.as_str();
+                found.check(matches!(scheme, "tcp" | "udp"), format!("unexpected logging endpoint scheme {scheme:?}"));
             }
         }
         let format = text(destination, "format");

@@ -27,7 +27,7 @@ static BASES: LazyLock<Vec<(Contract, Minor, Documents)>> = LazyLock::new(|| {
 fuzz_target!(|text: &str| {
     for (contract, minor, documents) in BASES.iter() {
         if let Ok(patch) = Patch::load(text, PatchSource::Inline("fuzz".to_owned()), minor) {
-            patch.strategic_form();
+            patch.strategic_form(documents, minor);
             if let Ok(patched) = apply(documents, &[patch.clone(), patch], minor) {
                 validate(&patched, Mode::Metal, false, minor);
                 let written = patched.to_yaml();

@@ -184,10 +184,11 @@ fn provisioning(tree: &Value, required: bool, sized: bool, found: &mut Findings)
 fn encryption(tree: &Value, found: &mut Findings) {
     let Some(config) = tree.get("encryption") else { return };
     let (provider, keys) = (text(config, "provider"), list(config, "keys"));
-    if provider.is_empty() && keys.is_empty() {
+    let none = matches!(provider, "" | "none");
+    if none && keys.is_empty() {
         return;
     }
-    found.check(!provider.is_empty(), "unsupported encryption provider: none");
+    found.check(!none, "unsupported encryption provider: none");
     found.check(!keys.is_empty(), "encryption keys are required");
     let mut slots = Vec::new();
     for key in keys {
