@@ -31,6 +31,10 @@ fuzz_target!(|text: &str| {
             if let Ok(patched) = apply(documents, &[patch.clone(), patch], minor) {
                 validate(&patched, Mode::Metal, false, minor);
                 let written = patched.to_yaml();
+                // Talos writes this for a network rule without a protocol, and cannot read it either.
+                if written.contains("Protocol(0)") {
+                    continue;
+                }
                 let again = Documents::parse_for(&written, minor).unwrap_or_else(|error| panic!("{error}:\n{written}"));
                 assert!(again.trees() == patched.trees(), "reads as something else:\n{written}");
             }
