@@ -653,8 +653,9 @@ pub(crate) fn assert_none(wrong: &[String]) {
     assert!(wrong.is_empty(), "{} scenarios went wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// The counts of a test, where `--nocapture` shows them.
-#[expect(clippy::print_stdout, reason = "what a test counted is for whoever runs it")]
+/// The counts of a test, for the log of a test run. Not by `eprintln!`: what that writes is only shown when the test
+/// fails.
 pub(crate) fn report(text: &str) {
-    println!("{text}");
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{text}").expect("standard error is open");
 }

@@ -82,15 +82,18 @@ pub(super) fn documents_differ(ours: &[Value], theirs: &[Value]) -> Option<Strin
     ours.iter().zip(theirs).zip(kinds(ours)).find_map(|((a, b), kind)| difference(a, b, &kind))
 }
 
+/// A count for the log of a test run. Not by `eprintln!`: what that writes is only shown when the test fails.
+fn report(line: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{line}").expect("standard error is open");
+}
+
 /// Runs every case and fails with all the failures.
 pub(super) fn run(area: &str, cases: &[String], mut check: impl FnMut(&str) -> Result<(), String>) {
     let total = cases.len();
     let failures: Vec<String> =
         cases.iter().filter_map(|case| check(case).err().map(|why| format!("{case}: {why}"))).collect();
-    #[expect(clippy::print_stderr, reason = "the pass count belongs into the test log")]
-    {
-        eprintln!("{area}: {} of {total} cases pass", total - failures.len());
-    }
+    report(&format!("{area}: {} of {total} cases pass", total - failures.len()));
     assert!(failures.is_empty(), "{area}: {} of {total} fail:\n{}", failures.len(), failures.join("\n"));
 }
 
@@ -117,9 +120,6 @@ pub(super) fn run_listed(area: &str, versions: &str, mut check: impl FnMut(&str,
             }
         }
     }
-    #[expect(clippy::print_stderr, reason = "the pass count belongs into the test log")]
-    {
-        eprintln!("{area}: {passed} of {total} pass");
-    }
+    report(&format!("{area}: {passed} of {total} pass"));
     assert!(wrong.is_empty(), "{area}: {passed} of {total} pass; wrong:\n{}", wrong.join("\n"));
 }

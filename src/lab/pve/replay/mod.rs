@@ -29,9 +29,24 @@ fn not_yet() -> BTreeMap<String, String> {
     lines.map(parse).collect()
 }
 
-#[expect(clippy::print_stderr, reason = "the count is what this test is read for")]
+/// A count for the log of a test run. Not by `eprintln!`: what that writes is only shown when the test fails.
 fn report(line: &str) {
-    eprintln!("{line}");
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{line}").expect("standard error is open");
+}
+
+/// Plays one scenario. Requests that race have more than one right outcome, and which one comes is a matter of the
+/// machine's load: the recorded one has to be among those that a few goes bring.
+async fn played(major: u8, recording: &Value, scenario: &Value) -> Result<(), String> {
+    let goes = if scenario["category"] == "race" { 5 } else { 1 };
+    let mut outcome = Ok(());
+    for _ in 0..goes {
+        outcome = player::play(major, &recording["fixture"], scenario).await;
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
 }
 
 /// Registered calls whose handler says that it has none.
@@ -80,7 +95,7 @@ async fn replay(major: u8, text: &str) {
                     scenario["category"].as_str().unwrap(),
                     scenario["name"].as_str().unwrap()
                 );
-                (name, player::play(major, &recording["fixture"], scenario).await)
+                (name, played(major, &recording, scenario).await)
             });
             next += 1;
         }
@@ -88,6 +103,8 @@ async fn replay(major: u8, text: &str) {
         let (name, outcome) = played.unwrap();
         match (outcome, not_yet.contains_key(&name)) {
             (Ok(()), false) => matched += 1,
+            // Once in a while a race comes out as it did there.
+            (Ok(()), true) if name.contains(": race |") => {}
             (Ok(()), true) => differing.push(format!("{name}: matches, but is listed in not-yet.txt")),
             (Err(_), true) => {}
             (Err(text), false) => differing.push(format!("{name}: {text}")),
