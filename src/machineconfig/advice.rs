@@ -38,7 +38,6 @@ const SHARED_GATES: &[&str] = &[
     "DRAResourceClaimDeviceStatus",
     "DynamicResourceAllocation",
     "EnvFiles",
-    "HPAScaleToZero",
     "HostnameOverride",
     "ImageVolume",
     "ImageVolumeWithDigest",
@@ -51,19 +50,15 @@ const SHARED_GATES: &[&str] = &[
     "PodLevelResources",
     "PodLifecycleSleepAction",
     "PodLifecycleSleepActionAllowZero",
-    "PodReadyToStartContainersCondition",
     "ProcMountType",
     "RecursiveReadOnlyMounts",
     "ResourceHealthStatus",
     "SELinuxChangePolicy",
     "SELinuxMount",
     "SELinuxMountReadWriteOncePod",
-    "ServiceAccountTokenNodeBinding",
     "SidecarContainers",
     "SupplementalGroupsPolicy",
-    "UserNamespacesPodSecurityStandards",
     "UserNamespacesSupport",
-    "WindowsHostNetwork",
 ];
 
 /// Where gates are given: kind (empty: v1alpha1), path of the arguments, path of the kubelet's own configuration.
