@@ -170,6 +170,17 @@ pub(super) fn check_pem(text: &str, label: Option<&str>) -> Result<(), String> {
     }
 }
 
+/// Whether a certificate and its key are PEM; the error is in Talos's words.
+pub(super) fn check_pair(certificate: &str, key: &str) -> Result<(), String> {
+    for (text, what) in [(certificate, "certificate"), (key, "key")] {
+        if text.is_empty() {
+            return Err(format!("{what} is required"));
+        }
+    }
+    check_pem(certificate, Some("CERTIFICATE")).map_err(|why| format!("certificate: {why}"))?;
+    check_pem(key, None).map_err(|why| format!("key: {why}"))
+}
+
 /// Whether Talos would read this certificate; the error is in its words.
 pub(super) fn check_certificate(text: &str) -> Result<(), String> {
     let block = pem::parse(text).map_err(|_| "failed to parse PEM block".to_owned())?;
