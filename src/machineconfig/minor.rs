@@ -61,6 +61,8 @@ pub struct Minor {
     pub(super) resolver_checked: bool,
     /// Words that `arpValidate` of a v1alpha1 bond may be.
     pub(super) arp_validate: &'static [&'static str],
+    /// CEL makes durations of integers, too (cel-go before 0.31).
+    pub(super) cel_duration_of_integer: bool,
     /// The name of a `LinkAliasConfig` may be a pattern such as `net%d`.
     pub(super) link_alias_patterns: bool,
     /// A registry's client identity has to be PEM of both halves; before, both had to be readable.
@@ -98,6 +100,7 @@ const V1_11: Minor = Minor {
     arp_validate: &["none", "active", "backup", "all"],
     roles: &["os:admin", "os:operator", "os:reader", "os:etcd:backup", "os:impersonator"],
     resolver_checked: false,
+    cel_duration_of_integer: true,
     link_alias_patterns: false,
     client_identity_as_pem: false,
     system_volumes: VOLUMES,
@@ -149,6 +152,7 @@ const V1_14: Minor = Minor {
     cross_document_checks: true,
     warns_of_files: true,
     resolver_checked: true,
+    cel_duration_of_integer: false,
     client_identity_as_pem: true,
     system_volumes: &["STATE", "EPHEMERAL", "IMAGECACHE", "ETCD", "CRI", "KUBELET", "LOG"],
     ..V1_13

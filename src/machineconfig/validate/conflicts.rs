@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::machineconfig::documents::Document;
+use crate::machineconfig::go;
 
 /// When a v1alpha1 field counts as set.
 #[derive(Clone, Copy)]
@@ -14,8 +15,10 @@ enum When {
     Set,
     /// It is `true`.
     True,
+    /// An address is in it.
+    Addressed,
 }
-use When::{Present, Set, True};
+use When::{Addressed, Present, Set, True};
 
 /// Kind, path of the v1alpha1 field, when it counts, and what Talos says.
 type Row = (&'static str, &'static str, When, &'static str);
@@ -45,7 +48,7 @@ const ROWS: &[Row] = &[
     ("HostnameConfig", "machine.network.hostname", Set, "static hostname is already set in v1alpha1 config"),
     ("HostnameConfig", "machine.features.stableHostname", True, "stable hostname is already set in v1alpha1 config"),
     ("ResolverConfig", "machine.network.searchDomains", Present, BY_PATH),
-    ("ResolverConfig", "machine.network.nameservers", Set, BY_PATH),
+    ("ResolverConfig", "machine.network.nameservers", Addressed, BY_PATH),
     ("ResolverConfig", "machine.network.disableSearchDomain", True, BY_PATH),
     ("KubeSpanConfig", "machine.network.kubespan", Present, "kubespan is already configured in v1alpha1 machine.network.kubespan"),
     ("UnattendedInstallConfig", "machine.install", Present, "UnattendedInstallConfig config is incompatible with v1alpha1 config (.machine.install)"),
@@ -92,6 +95,10 @@ pub(super) fn with_v1alpha1(document: &Document, v1alpha1: &Document) -> Vec<Str
             Present => true,
             Set => is_set(value),
             True => *value == Value::Bool(true),
+            Addressed => {
+                let mut texts = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+                texts.any(|text| go::addr(text).is_ok())
+            }
         })
     };
     // Talos stops at the first of a document's rows.

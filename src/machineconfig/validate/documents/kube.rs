@@ -102,6 +102,8 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: 
                 "" => found.error("service issuer private key is required"),
                 key => {
                     if let Err(why) = pki::check_key(key) {
+                        // Here Talos leaves out a colon.
+                        let why = why.replace("unsupported key type: ", "unsupported key type ");
                         found.error(format!("service issuer private key is invalid: {why}"));
                     }
                 }

@@ -84,7 +84,7 @@ fn alias(name: &str, tree: &Value, minor: &Minor, found: &mut Findings) {
     match at(tree, &["selector", "match"]).and_then(Value::as_str).filter(|cel| !cel.is_empty()) {
         None => found.error("link selector is required"),
         Some(cel) => {
-            if let Some(why) = cel::problem(cel, Scope::Link) {
+            if let Some(why) = cel::problem(cel, Scope::Link, minor) {
                 found.error(format!("link selector is invalid: {why}"));
             }
         }

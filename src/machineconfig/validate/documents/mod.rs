@@ -33,7 +33,7 @@ pub(super) fn check(document: &Document, minor: &Minor, found: &mut Findings) {
             found.check(!list(&tree, "hostnames").is_empty(), "at least one hostname is required");
         }
         "NetworkRuleConfig" => rule(name, &tree, found),
-        "UnattendedInstallConfig" => install(&tree, found),
+        "UnattendedInstallConfig" => install(&tree, minor, found),
         "DiscoveryIdentityConfig" => identity(&tree, found),
         "DiscoveryServiceConfig" => discovery_service(name, &tree, found),
         "BGPInstanceConfig" => bgp::check(name, &tree, found),
@@ -64,7 +64,7 @@ pub(super) fn check(document: &Document, minor: &Minor, found: &mut Findings) {
         kind => {
             let _ = links::check(kind, name, &tree, minor, found)
                 || routes::check(kind, name, &tree, found)
-                || pools::check(kind, name, &tree, found)
+                || pools::check(kind, name, &tree, minor, found)
                 || runtime::check(kind, name, &tree, minor, found)
                 || services::check(kind, name, &tree, minor, found);
         }
@@ -163,8 +163,7 @@ fn port_ranges(ports: &[Value]) -> Result<(), String> {
         let shown = range.as_str().map_or_else(|| range.to_string(), str::to_owned);
         let (low, high) = shown.split_once('-').unwrap_or((&shown, &shown));
         let (low, high): (u16, u16) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
-        let shown = if low == high { low.to_string() } else { format!("{low}-{high}") };
-        Some((low, high, shown))
+        Some((low, high, format!("{low}-{high}")))
     };
     let mut ranges: Vec<(u16, u16, String)> = ports.iter().filter_map(bounds).collect();
     ranges.sort_by_key(|(low, ..)| *low);
@@ -181,7 +180,7 @@ fn port_ranges(ports: &[Value]) -> Result<(), String> {
     Ok(())
 }
 
-fn install(tree: &Value, found: &mut Findings) {
+fn install(tree: &Value, minor: &Minor, found: &mut Findings) {
     if tree.get("installer").is_none_or(|installer| text(installer, "image").is_empty()) {
         found.warning(
             "installer.image is not set, if Talos is not booted from asset built by Image Factory, installation will \
@@ -193,7 +192,7 @@ fn install(tree: &Value, found: &mut Findings) {
         // Talos says "volume" here, though the field is the disk's.
         None => found.error("provisioning.volumeSelector.match is required"),
         Some(selector) => {
-            if let Some(why) = cel::problem(selector, Scope::Disk) {
+            if let Some(why) = cel::problem(selector, Scope::Disk, minor) {
                 found.error(format!("provisioning.volumeSelector.match: {why}"));
             }
         }

@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use super::volumes::{Size, selector};
 use crate::machineconfig::cel::{self, Scope};
+use crate::machineconfig::minor::Minor;
 use crate::machineconfig::validate::{Findings, number, text};
 
 /// Checks a document of one of these kinds; of another kind nothing is said.
-pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) -> bool {
+pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: &mut Findings) -> bool {
     let longest = match kind {
         "RAIDArrayConfig" => 32,
         "LVMVolumeGroupConfig" | "LVMLogicalVolumeConfig" => 63,
@@ -26,7 +27,7 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
     match selector(tree, &["provisioning", "volumeSelector", "match"]) {
         None => found.error("provisioning.volumeSelector.match is required"),
         Some(cel) => {
-            if let Some(why) = cel::problem(cel, Scope::Volume) {
+            if let Some(why) = cel::problem(cel, Scope::Volume, minor) {
                 found.error(format!("provisioning.volumeSelector.match: {why}"));
             }
         }

@@ -34,7 +34,7 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: 
         "KernelModuleConfig" => found.check(!name.is_empty(), "name is required"),
         "SysctlConfig" => found.check(keys(tree, "params").all(|key| !key.is_empty()), "sysctl key cannot be empty"),
         "SysfsConfig" => found.check(keys(tree, "params").all(|key| !key.is_empty()), "sysfs key cannot be empty"),
-        "OOMConfig" => oom(tree, found),
+        "OOMConfig" => oom(tree, minor, found),
         "ImageVerificationConfig" => {
             for (index, rule) in list(tree, "rules").iter().enumerate() {
                 verification(index, rule, found);
@@ -100,7 +100,7 @@ fn client_identity(pair: &Value, minor: &Minor, found: &mut Findings) {
     if let Err(why) = pki::check_certificate(text(pair, "cert")) {
         found.error(format!("client identity certificate is invalid: {why}"));
     }
-    if let Err(why) = pki::check_key(text(pair, "key")) {
+    if let Err(why) = pki::check_pkcs8(text(pair, "key")) {
         found.error(format!("client identity key is invalid: {why}"));
     }
 }
@@ -152,14 +152,14 @@ fn extension(name: &str, tree: &Value, found: &mut Findings) {
     }
 }
 
-fn oom(tree: &Value, found: &mut Findings) {
+fn oom(tree: &Value, minor: &Minor, found: &mut Findings) {
     let expressions = [
         ("triggerExpression", "trigger", Scope::OomTrigger),
         ("cgroupRankingExpression", "cgroup scoring", Scope::OomRanking),
     ];
     for (key, what, scope) in expressions {
         let expression = Some(text(tree, key)).filter(|expression| !expression.is_empty());
-        if let Some(why) = expression.and_then(|expression| cel::problem(expression, scope)) {
+        if let Some(why) = expression.and_then(|expression| cel::problem(expression, scope, minor)) {
             found.error(format!("OOM {what} expression is invalid: {why}"));
         }
     }

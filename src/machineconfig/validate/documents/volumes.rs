@@ -24,12 +24,12 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: 
     match kind {
         "ExistingVolumeConfig" => match selector(tree, &["discovery", "volumeSelector", "match"]) {
             None => found.error("volume selector is required"),
-            Some(cel) => judge(cel, "volume selector", Scope::Volume, found),
+            Some(cel) => judge(cel, "volume selector", Scope::Volume, minor, found),
         },
         "ExternalVolumeConfig" => external(tree, found),
-        "UserVolumeConfig" => user(tree, found),
+        "UserVolumeConfig" => user(tree, minor, found),
         _ => {
-            provisioning(tree, true, true, found);
+            provisioning(tree, true, true, minor, found);
             encryption(tree, found);
         }
     }
@@ -117,7 +117,7 @@ fn system(name: &str, tree: &Value, minor: &Minor, found: &mut Findings) {
         ),
         _ => {}
     }
-    provisioning(tree, false, true, found);
+    provisioning(tree, false, true, minor, found);
     encryption(tree, found);
     upkeep(tree, found);
 }
@@ -133,7 +133,7 @@ fn user_name(kind: &str, name: &str, found: &mut Findings) {
     );
 }
 
-fn user(tree: &Value, found: &mut Findings) {
+fn user(tree: &Value, minor: &Minor, found: &mut Findings) {
     match text(tree, "volumeType") {
         "directory" => {
             for (key, is_set) in [
@@ -146,7 +146,7 @@ fn user(tree: &Value, found: &mut Findings) {
             }
         }
         kind @ ("" | "partition" | "disk") => {
-            provisioning(tree, true, kind != "disk", found);
+            provisioning(tree, true, kind != "disk", minor, found);
             filesystem(tree.get("filesystem").unwrap_or(&Value::Null), found);
             encryption(tree, found);
         }
@@ -192,9 +192,9 @@ fn scrub(tree: &Value, found: &mut Findings) {
     found.check(interval == 0 || interval >= 10_000_000_000, "scrub interval: minimum value is 10s");
 }
 
-fn provisioning(tree: &Value, required: bool, sized: bool, found: &mut Findings) {
+fn provisioning(tree: &Value, required: bool, sized: bool, minor: &Minor, found: &mut Findings) {
     match selector(tree, &["provisioning", "diskSelector", "match"]) {
-        Some(cel) => judge(cel, "disk selector", Scope::Disk, found),
+        Some(cel) => judge(cel, "disk selector", Scope::Disk, minor, found),
         None => found.check(!required, "disk selector is required"),
     }
     let spec = tree.get("provisioning").unwrap_or(&Value::Null);
@@ -236,8 +236,8 @@ fn encryption(tree: &Value, found: &mut Findings) {
     }
 }
 
-fn judge(selector: &str, what: &str, scope: Scope, found: &mut Findings) {
-    if let Some(why) = cel::problem(selector, scope) {
+fn judge(selector: &str, what: &str, scope: Scope, minor: &Minor, found: &mut Findings) {
+    if let Some(why) = cel::problem(selector, scope, minor) {
         found.error(format!("{what} is invalid: {why}"));
     }
 }
