@@ -133,8 +133,9 @@ impl Checker<'_> {
             }
             Node::Fold { how, of, name, body } => self.fold(how, of, name, body),
             Node::Call { function, arguments, .. } if matches!(function.as_str(), "_&&_" | "_||_") => {
-                let fine = arguments.iter().fold(true, |fine, argument| self.boolean(argument) && fine);
-                if fine { BOOL } else { Type::Error }
+                // All of them are looked at, so this is not `all`.
+                let wrong = arguments.iter().filter(|argument| !self.boolean(argument)).count();
+                if wrong == 0 { BOOL } else { Type::Error }
             }
             Node::Message { name } => self.message(tree.at, name),
             Node::Call { function, method, arguments } => self.call(tree.at, function, *method, arguments),
