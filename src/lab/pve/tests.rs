@@ -247,8 +247,8 @@ async fn an_image_comes_from_the_labs_factory_and_reaches_the_drive() {
     let medium = |device: &str| &hardware.drives.iter().find(|drive| drive.device == device).unwrap().medium;
     assert!(matches!(medium("scsi0"), Medium::Disk { bytes, serial: Some(serial), .. }
         if *bytes == 10 << 30 && serial == "disk 1"));
-    let Medium::Cdrom { head, .. } = medium("ide2") else { panic!("no CD-ROM") };
-    assert_eq!(Image::parse(head), Some(image));
+    let Medium::Cdrom { data, .. } = medium("ide2") else { panic!("no CD-ROM") };
+    assert_eq!(Image::parse(data), Some(image));
 }
 
 #[tokio::test]
