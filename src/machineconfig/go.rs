@@ -1,9 +1,14 @@
-//! The few habits of Go's standard library that show in configurations: durations, URLs, addresses.
+//! The few habits of Go's standard library that show in configurations: durations, URLs, addresses, base64, sizes.
 
 mod addr;
+mod base64;
+mod escape;
+mod size;
 mod url;
 
 pub(super) use addr::{addr, prefix};
+pub(super) use base64::base64;
+pub(super) use size::size;
 pub(super) use url::{Url, url};
 
 /// `1h30m`, `0s`, `-1.5ms`: nanoseconds, as `time.ParseDuration` has them.
@@ -79,33 +84,14 @@ pub(super) fn show_duration(nanoseconds: i64) -> String {
     }
 }
 
-/// `10GiB` in bytes; `None` for a percentage, which only the disk can settle.
-pub(super) fn size(text: &str) -> Option<u128> {
-    let digits = text.find(|symbol: char| !symbol.is_ascii_digit() && symbol != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    if number.is_empty() {
-        return None;
+/// `strconv.ParseUint` of a decimal number of so many bits, with its error.
+pub(super) fn unsigned(text: &str, bits: u32) -> Result<u64, String> {
+    let fail = |why: &str| Err(format!("strconv.ParseUint: parsing {text:?}: {why}"));
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return fail("invalid syntax");
     }
-    let scale: u128 = match unit.trim().to_ascii_lowercase().trim_end_matches('b') {
-        "" => 1,
-        "k" => 1000,
-        "m" => 1000_u128.pow(2),
-        "g" => 1000_u128.pow(3),
-        "t" => 1000_u128.pow(4),
-        "p" => 1000_u128.pow(5),
-        "e" => 1000_u128.pow(6),
-        "ki" => 1 << 10,
-        "mi" => 1 << 20,
-        "gi" => 1 << 30,
-        "ti" => 1 << 40,
-        "pi" => 1 << 50,
-        "ei" => 1 << 60,
-        _ => return None,
-    };
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let part: String = part.chars().take(18).collect();
-    let tenths = if part.is_empty() { 0 } else { part.parse::<u128>().ok()?.checked_mul(scale)? };
-    let part_scale = 10_u128.pow(u32::try_from(part.len()).ok()?);
-    whole.checked_mul(scale)?.checked_add(tenths / part_scale)
+    match text.parse::<u64>() {
+        Ok(number) if bits == 64 || number >> bits == 0 => Ok(number),
+        _ => fail("value out of range"),
+    }
 }

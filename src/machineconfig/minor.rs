@@ -53,6 +53,20 @@ pub struct Minor {
     pub(super) needs_rbac_feature: bool,
     /// Where the warning about system extensions sends its reader.
     pub(super) extensions_guide: &'static str,
+    /// How the error about a filter of `KubeSpan` endpoints spells the word.
+    pub(super) kubespan_filter_word: &'static str,
+    /// Every role of the Talos API.
+    pub(super) roles: &'static [&'static str],
+    /// `ResolverConfig` is looked into.
+    pub(super) resolver_checked: bool,
+    /// Words that `arpValidate` of a v1alpha1 bond may be.
+    pub(super) arp_validate: &'static [&'static str],
+    /// CEL makes durations of integers, too (cel-go before 0.31).
+    pub(super) cel_duration_of_integer: bool,
+    /// The name of a `LinkAliasConfig` may be a pattern such as `net%d`.
+    pub(super) link_alias_patterns: bool,
+    /// A registry's client identity has to be PEM of both halves; before, both had to be readable.
+    pub(super) client_identity_as_pem: bool,
     /// Names that a `VolumeConfig` may have.
     pub(super) system_volumes: &'static [&'static str],
 }
@@ -82,6 +96,13 @@ const V1_11: Minor = Minor {
     warns_of_files: false,
     needs_rbac_feature: true,
     extensions_guide: "https://www.talos.dev/latest/talos-guides/install/boot-assets/",
+    kubespan_filter_word: "filer",
+    arp_validate: &["none", "active", "backup", "all"],
+    roles: &["os:admin", "os:operator", "os:reader", "os:etcd:backup", "os:impersonator"],
+    resolver_checked: false,
+    cel_duration_of_integer: true,
+    link_alias_patterns: false,
+    client_identity_as_pem: false,
     system_volumes: VOLUMES,
 };
 
@@ -90,6 +111,8 @@ const V1_12: Minor = Minor {
     errors_name_document: true,
     validation_names_document: true,
     needs_rbac_feature: false,
+    kubespan_filter_word: "filter",
+    arp_validate: &["none", "active", "backup", "all", "filter", "filter-active", "filter-backup"],
     pointer_zero_overwrites: true,
     null_documents_fail: false,
     max_size_cleared_by_omission: false,
@@ -105,6 +128,16 @@ const V1_13: Minor = Minor {
     durations_take_zero: true,
     host_dns_forward_checked: true,
     flannel_policies_checked: true,
+    roles: &[
+        "os:admin",
+        "os:operator",
+        "os:reader",
+        "os:etcd:backup",
+        "os:impersonator",
+        "os:image:verifier",
+        "os:meta:writer",
+    ],
+    link_alias_patterns: true,
     extensions_guide: "https://docs.siderolabs.com/talos/latest/platform-specific-installations/boot-assets",
     ..V1_12
 };
@@ -118,6 +151,9 @@ const V1_14: Minor = Minor {
     control_plane_required: false,
     cross_document_checks: true,
     warns_of_files: true,
+    resolver_checked: true,
+    cel_duration_of_integer: false,
+    client_identity_as_pem: true,
     system_volumes: &["STATE", "EPHEMERAL", "IMAGECACHE", "ETCD", "CRI", "KUBELET", "LOG"],
     ..V1_13
 };

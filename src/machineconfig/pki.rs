@@ -3,6 +3,8 @@
 //! Two traps decide the form: Talos 1.9 takes only the specific PEM labels, and OpenSSL 3.0 refuses the PKCS#8 v2
 //! (83 bytes) that key libraries prefer for Ed25519, so v1 (48 bytes) is written.
 
+mod check;
+
 use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der, Pkcs8V1Der};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
@@ -14,6 +16,8 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 use crate::secrets::Secret;
+
+pub(super) use check::{check_certificate, check_key, check_pair, check_pem, check_pkcs8, has_certificate};
 
 const CERTIFICATE_AUTHORITY: Duration = Duration::hours(87_600);
 const CLIENT: Duration = Duration::hours(8_760);
@@ -144,52 +148,4 @@ pub(super) fn client(ca: &Pair, role: &str, now: OffsetDateTime) -> Result<Pair,
     let pair = KeyPair::try_from(der).map_err(sign)?;
     let certificate = params.signed_by(&pair, &issuer).map_err(sign)?;
     Ok(Pair { crt: pem("CERTIFICATE", certificate.der()), key })
-}
-
-/// Whether a text has at least one certificate that parses, as a pool of trusted ones needs.
-pub(super) fn has_certificate(text: &str) -> bool {
-    let blocks = pem::parse_many(text).unwrap_or_default();
-    blocks
-        .iter()
-        .any(|block| block.tag() == "CERTIFICATE" && x509_parser::parse_x509_certificate(block.contents()).is_ok())
-}
-
-/// Whether a text is PEM, of blocks with this label if one is given; the error is in Talos's words.
-pub(super) fn check_pem(text: &str, label: Option<&str>) -> Result<(), String> {
-    let blocks = pem::parse_many(text).unwrap_or_default();
-    if blocks.is_empty() {
-        return Err("no PEM blocks found".to_owned());
-    }
-    match blocks.iter().find(|block| label.is_some_and(|label| block.tag() != label)) {
-        Some(block) => Err(format!(
-            "unexpected PEM block type {:?}, expected one of [{:?}]",
-            block.tag(),
-            label.unwrap_or_default()
-        )),
-        None => Ok(()),
-    }
-}
-
-/// Whether Talos would read this certificate; the error is in its words.
-pub(super) fn check_certificate(text: &str) -> Result<(), String> {
-    let block = pem::parse(text).map_err(|_| "failed to parse PEM block".to_owned())?;
-    match x509_parser::parse_x509_certificate(block.contents()) {
-        Ok(_) => Ok(()),
-        Err(_) => Err("failed to parse certificate: x509: malformed certificate".to_owned()),
-    }
-}
-
-/// Whether Talos would read this private key; the error is in its words, and shows none of the key.
-pub(super) fn check_key(text: &str) -> Result<(), String> {
-    let block = pem::parse(text).map_err(|_| "failed to parse PEM block".to_owned())?;
-    let der = block.contents();
-    let wrong = |what: &str| Err(format!("failed to parse {what} key"));
-    match block.tag() {
-        "RSA PRIVATE KEY" if tlv(der).is_none_or(|(tag, ..)| tag != 0x30) => wrong("RSA"),
-        "EC PRIVATE KEY" if tlv(der).is_none_or(|(tag, ..)| tag != 0x30) => wrong("ECDSA"),
-        "ED25519 PRIVATE KEY" if Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).is_err() => wrong("Ed25519"),
-        "PRIVATE KEY" if KeyPair::try_from(der).is_err() => wrong("PKCS8"),
-        "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "ED25519 PRIVATE KEY" | "PRIVATE KEY" => Ok(()),
-        other => Err(format!("unsupported key type: {other:?}")),
-    }
 }

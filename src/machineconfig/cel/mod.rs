@@ -7,21 +7,25 @@
 
 mod check;
 mod lex;
+mod overloads;
 mod parse;
 mod scope;
+mod tree;
 
 pub(super) use scope::Scope;
 
+use super::minor::Minor;
+
 /// What is wrong with an expression that has to give a truth value; the text is what Talos prints.
-pub(super) fn problem(source: &str, scope: Scope) -> Option<String> {
+pub(super) fn problem(source: &str, scope: Scope, minor: &Minor) -> Option<String> {
     let parsed = parse::parse(source);
     let faults = match parsed {
         Err(faults) => faults,
         Ok(tree) => {
-            let (output, faults) = check::check(&tree, scope);
+            let (output, faults) = check::check(&tree, scope, minor);
             let wanted = scope.output();
             if faults.is_empty() && output != wanted {
-                return Some(format!("expression output type is {output}, expected {wanted}"));
+                return Some(format!("expression output type is {}, expected {}", output.full(), wanted.full()));
             }
             faults
         }

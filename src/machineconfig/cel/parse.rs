@@ -2,6 +2,7 @@
 
 use super::Fault;
 use super::lex::{Kind, Token, lex};
+use super::tree::{Node, Tree, call, path};
 
 const OPERAND: &str =
     "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
@@ -33,42 +34,6 @@ const RESERVED: [&str; 17] = [
 ];
 /// Deeper nesting than any selector has, and than a stack should be asked to hold.
 const DEPTH: usize = 64;
-
-#[derive(Debug)]
-pub(super) struct Tree {
-    pub(super) at: usize,
-    pub(super) node: Node,
-}
-
-#[derive(Debug)]
-pub(super) enum Node {
-    Literal(&'static str),
-    Name(String),
-    Select {
-        of: Box<Tree>,
-        field: String,
-    },
-    /// `has(x.y)`: a test, not a value.
-    Has {
-        of: Box<Tree>,
-        field: String,
-    },
-    /// An operator by its name in overloads, `_+_`, or a function; with the receiver of a method first.
-    Call {
-        function: String,
-        method: bool,
-        arguments: Vec<Tree>,
-    },
-    List(Vec<Tree>),
-    Map(Vec<(Tree, Tree)>),
-    /// `of.exists(name, body)` and its like.
-    Fold {
-        how: String,
-        of: Box<Tree>,
-        name: String,
-        body: Vec<Tree>,
-    },
-}
 
 pub(super) fn parse(source: &str) -> Result<Tree, Vec<Fault>> {
     let (tokens, faults) = lex(source);
@@ -218,6 +183,10 @@ impl Parser {
                 let index = self.expression()?;
                 self.expect("]")?;
                 tree = call(open.at, "_[_]", vec![tree, index]);
+            } else if let Some(name) = path(&tree).filter(|_| self.peek().is("{")) {
+                let open = self.take();
+                self.fields()?;
+                tree = Tree { at: open.at, node: Node::Message { name } };
             } else {
                 return Some(tree);
             }
@@ -356,6 +325,24 @@ impl Parser {
         Some(items)
     }
 
+    /// Fields of a message up to the closing brace.
+    fn fields(&mut self) -> Option<()> {
+        while self.accept(&["}"]).is_none() {
+            if self.peek().kind != Kind::Word {
+                self.unexpected("mismatched", "{'}', ',', '?', IDENTIFIER}");
+                return None;
+            }
+            self.take();
+            self.expect(":")?;
+            self.expression()?;
+            if self.accept(&[","]).is_none() && !self.peek().is("}") {
+                self.unexpected("mismatched", "{'}', ','}");
+                return None;
+            }
+        }
+        Some(())
+    }
+
     fn map(&mut self) -> Option<Vec<(Tree, Tree)>> {
         let mut entries = Vec::new();
         if self.peek().kind == Kind::End {
@@ -373,8 +360,4 @@ impl Parser {
         }
         Some(entries)
     }
-}
-
-fn call(at: usize, function: &str, arguments: Vec<Tree>) -> Tree {
-    Tree { at, node: Node::Call { function: function.to_owned(), method: false, arguments } }
 }

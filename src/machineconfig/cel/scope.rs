@@ -89,6 +89,11 @@ impl Scope {
         })
     }
 
+    /// Whether values that may be absent are known here.
+    pub(super) fn has_optionals(self) -> bool {
+        matches!(self, Self::OomTrigger | Self::OomRanking)
+    }
+
     /// Functions of Talos's own.
     pub(super) fn has_function(self, name: &str) -> bool {
         match name {

@@ -2,7 +2,12 @@
 
 use serde_json::Value;
 
-use super::{Scope, problem};
+use super::Scope;
+use crate::machineconfig::minor::Minor;
+
+fn problem(source: &str, scope: Scope) -> Option<String> {
+    super::problem(source, scope, &Minor::NEWEST)
+}
 
 /// Expressions after whose fault Talos's parser goes on in a way that this one does not follow.
 const BEYOND: [&str; 1] = ["in"];

@@ -55,7 +55,7 @@ fn whole(text: &str, cuts: bool) -> Option<serde_json::Number> {
 }
 
 fn is_size(text: &str) -> bool {
-    text.is_empty() || go::size(text.strip_prefix('-').unwrap_or(text)).is_some()
+    text.is_empty() || go::size(text.strip_prefix('-').unwrap_or(text)).is_ok()
 }
 
 fn of_kind(text: &str, kind: Text) -> Result<Value, String> {
@@ -82,7 +82,7 @@ fn of_kind(text: &str, kind: Text) -> Result<Value, String> {
         },
         Text::SizeMatch => {
             let bare = text.trim_start_matches(['<', '>', '=', '!', ' ']);
-            if go::size(bare).is_none() {
+            if go::size(bare).is_err() {
                 return Err(format!("failed to parse disk size {text}"));
             }
             true

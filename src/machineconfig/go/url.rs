@@ -1,29 +1,56 @@
 //! URLs as `net/url` takes them apart and puts them together.
 
-/// The parts of a URL that merge one by one. Nothing is normalised: Go keeps `https://h` without a slash.
+use std::net::IpAddr;
+
+use super::addr;
+use super::escape::{Part, escape, normal, unescape};
+
+/// The parts of a URL that merge one by one. Nothing is normalised but escapes: Go keeps `https://h` without a slash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::machineconfig) struct Url {
     pub(in crate::machineconfig) scheme: String,
     pub(in crate::machineconfig) user: String,
-    /// With its port, and brackets around IPv6.
+    /// With its port, and brackets around IPv6; without escapes.
     pub(in crate::machineconfig) host: String,
     pub(in crate::machineconfig) path: String,
     pub(in crate::machineconfig) query: String,
     pub(in crate::machineconfig) fragment: String,
     /// `mailto:x`: everything after the colon.
     pub(in crate::machineconfig) opaque: String,
+    /// A question mark without anything behind it.
+    pub(in crate::machineconfig) empty_query: bool,
+    /// A path that begins with a slash right behind the scheme.
+    pub(in crate::machineconfig) no_host: bool,
 }
 
 impl Url {
+    /// `url.Parse`. Several colons in a host are let pass, as Go did up to 1.25 and was seen to do in every Talos.
     pub(in crate::machineconfig) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |what: String| Err(format!("parse {text:?}: {what}"));
+        let (bare, fragment) = text.split_once('#').unwrap_or((text, ""));
+        let mut url = Self::read(bare, false).map_err(|why| format!("parse {bare:?}: {why}"))?;
+        url.fragment = normal(fragment, Part::Fragment).map_err(|why| format!("parse {text:?}: {why}"))?;
+        Ok(url)
+    }
+
+    /// `url.ParseRequestURI`: absolute, or a path; a `#` means nothing.
+    pub(in crate::machineconfig) fn parse_request(text: &str) -> Result<Self, String> {
+        Self::read(text, true).map_err(|why| format!("parse {text:?}: {why}"))
+    }
+
+    fn read(text: &str, request: bool) -> Result<Self, String> {
+        let wrong = |why: &str| Err(why.to_owned());
         if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
-            return wrong("net/url: invalid control character in URL".to_owned());
+            return wrong("net/url: invalid control character in URL");
+        }
+        if text.is_empty() && request {
+            return wrong("empty url");
         }
         let mut url = Self::default();
-        let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
-        fragment.clone_into(&mut url.fragment);
-        let mut rest = rest;
+        if text == "*" {
+            text.clone_into(&mut url.path);
+            return Ok(url);
+        }
+        let mut rest = text;
         if let Some((scheme, tail)) = rest.split_once(':')
             && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme.chars().all(|symbol| symbol.is_ascii_alphanumeric() || "+-.".contains(symbol))
@@ -31,46 +58,53 @@ impl Url {
             url.scheme = scheme.to_ascii_lowercase();
             rest = tail;
         } else if rest.starts_with(':') {
-            return wrong("missing protocol scheme".to_owned());
+            return wrong("missing protocol scheme");
         }
-        let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let escape = before.match_indices('%').map(|(at, _)| &before[at..]);
-        let is_escape =
-            |text: &str| text.len() >= 3 && text.bytes().skip(1).take(2).all(|byte| byte.is_ascii_hexdigit());
-        if let Some(bad) = escape.into_iter().find(|text| !is_escape(text)) {
-            return wrong(format!("invalid URL escape {:?}", bad.chars().take(3).collect::<String>()));
+        if let Some((before, query)) = rest.split_once('?') {
+            rest = before;
+            url.empty_query = query.is_empty();
+            query.clone_into(&mut url.query);
         }
-        query.clone_into(&mut url.query);
-        if let Some(authority) = before.strip_prefix("//") {
+        if !rest.starts_with('/') {
+            if !url.scheme.is_empty() {
+                rest.clone_into(&mut url.opaque);
+                return Ok(url);
+            }
+            if request {
+                return wrong("invalid URI for request");
+            }
+            if rest.split('/').next().is_some_and(|first| first.contains(':')) {
+                return wrong("first path segment in URL cannot contain colon");
+            }
+        }
+        let has_authority = !url.scheme.is_empty() || (!request && !rest.starts_with("///"));
+        if let Some(authority) = rest.strip_prefix("//").filter(|_| has_authority) {
             let (authority, path) = authority.find('/').map_or((authority, ""), |at| authority.split_at(at));
             let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-            user.clone_into(&mut url.user);
-            host.clone_into(&mut url.host);
-            path.clone_into(&mut url.path);
-            if let Some(problem) = bad_host(host) {
-                return wrong(problem);
-            }
-        } else if !url.scheme.is_empty() && !before.starts_with('/') {
-            before.clone_into(&mut url.opaque);
+            url.host = read_host(host)?;
+            url.user = read_user(user)?;
+            rest = path;
         } else {
-            if url.scheme.is_empty() && before.split('/').next().is_some_and(|first| first.contains(':')) {
-                return wrong("first path segment in URL cannot contain colon".to_owned());
-            }
-            before.clone_into(&mut url.path);
+            url.no_host = !url.scheme.is_empty() && rest.starts_with('/');
         }
+        url.path = normal(rest, Part::Path)?;
         Ok(url)
     }
 
     /// The host without port and brackets.
     pub(in crate::machineconfig) fn hostname(&self) -> &str {
-        let host = self.host.strip_prefix('[').and_then(|host| host.split_once(']')).map(|(host, _)| host);
-        host.unwrap_or_else(|| self.host.rsplit_once(':').map_or(self.host.as_str(), |(host, _)| host))
+        let host = self.split().0;
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
     }
 
     /// The port as written; empty without one.
     pub(in crate::machineconfig) fn port(&self) -> &str {
-        let after = self.host.rsplit_once(']').map_or(self.host.as_str(), |(_, after)| after);
-        after.rsplit_once(':').map_or("", |(_, port)| port)
+        self.split().1
+    }
+
+    fn split(&self) -> (&str, &str) {
+        let parts = self.host.rsplit_once(':');
+        parts.filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or((&self.host, ""))
     }
 }
 
@@ -81,21 +115,21 @@ impl std::fmt::Display for Url {
         }
         if self.opaque.is_empty() {
             let authority = !(self.host.is_empty() && self.user.is_empty());
-            if authority || !(self.scheme.is_empty() || self.path.is_empty()) {
+            if authority || !(self.no_host || self.scheme.is_empty() || self.path.is_empty()) {
                 f.write_str("//")?;
             }
             if !self.user.is_empty() {
                 write!(f, "{}@", self.user)?;
             }
-            f.write_str(&self.host)?;
+            f.write_str(&escape(&self.host, Part::Host))?;
             if !self.path.is_empty() && !self.path.starts_with('/') && !self.host.is_empty() {
                 f.write_str("/")?;
             }
-            f.write_str(&self.path.replace(' ', "%20"))?;
+            f.write_str(&self.path)?;
         } else {
             f.write_str(&self.opaque)?;
         }
-        if !self.query.is_empty() {
+        if self.empty_query || !self.query.is_empty() {
             write!(f, "?{}", self.query)?;
         }
         if !self.fragment.is_empty() {
@@ -105,20 +139,42 @@ impl std::fmt::Display for Url {
     }
 }
 
-fn bad_host(host: &str) -> Option<String> {
-    let port = if let Some(tail) = host.strip_prefix('[') {
-        let Some((_, port)) = tail.rsplit_once(']') else { return Some("missing ']' in host".to_owned()) };
-        port
-    } else {
-        host.rfind(':').map_or("", |at| &host[at..])
-    };
-    let digits = port.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-    if !port.is_empty() && !digits {
-        return Some(format!("invalid port {port:?} after host"));
+fn read_user(user: &str) -> Result<String, String> {
+    let known = |symbol: char| symbol.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=%@".contains(symbol);
+    if !user.chars().all(known) {
+        return Err("net/url: invalid userinfo".to_owned());
     }
-    host.chars()
-        .find(|symbol| " \"<>\\^`{|}".contains(*symbol))
-        .map(|symbol| format!("invalid character {:?} in host name", symbol.to_string()))
+    let part = |text| Ok::<_, String>(escape(&unescape(text, Part::User)?, Part::User));
+    match user.split_once(':') {
+        Some((name, password)) => Ok(format!("{}:{}", part(name)?, part(password)?)),
+        None => part(user),
+    }
+}
+
+fn read_host(host: &str) -> Result<String, String> {
+    let port = |text: &str| {
+        let digits = text.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+        if text.is_empty() || digits { Ok(()) } else { Err(format!("invalid port {text:?} after host")) }
+    };
+    match host.rfind('[') {
+        None => {}
+        Some(0) => {
+            let Some((address, after)) = host[1..].rsplit_once(']') else {
+                return Err("missing ']' in host".to_owned());
+            };
+            port(after)?;
+            let at = address.find("%25").unwrap_or(address.len());
+            let plain = unescape(&address[..at], Part::Host)? + &unescape(&address[at..], Part::Zone)?;
+            return match addr::addr(&plain) {
+                Err(why) => Err(format!("invalid host: {why}")),
+                Ok(IpAddr::V4(_)) => Err("invalid IP-literal".to_owned()),
+                Ok(IpAddr::V6(_)) => Ok(format!("[{plain}]{after}")),
+            };
+        }
+        Some(_) => return Err("invalid IP-literal".to_owned()),
+    }
+    port(host.rfind(':').map_or("", |at| &host[at..]))?;
+    unescape(host, Part::Host)
 }
 
 /// Parses and prints: `url.Parse(x).String()`.

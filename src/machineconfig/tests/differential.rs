@@ -64,6 +64,10 @@ fn check(case: &Value) -> Result<(), String> {
             return Err(format!("{what}\n  ours   {}\n  theirs {theirs}", json!(ours)));
         }
     }
+    let (ours, theirs) = (verdict.text(&minor).unwrap_or_default(), case["text"].as_str());
+    if theirs.is_some_and(|theirs| theirs != ours) {
+        return Err(format!("text\n  ours   {ours:?}\n  theirs {:?}", theirs.unwrap_or_default()));
+    }
     Ok(())
 }
 

@@ -37,13 +37,53 @@ pub(super) fn check(cluster: &Value, control_plane: bool, minor: &Minor, found: 
     );
     manifests(cluster, found);
     discovery(cluster, found);
-    for (key, what) in
-        [("apiServer", "apiserver"), ("controllerManager", "controller-manager"), ("scheduler", "scheduler")]
-    {
-        if let Some(name) = at(cluster, &[key, "resources"]).and_then(kubernetes::odd_resource) {
-            found.error(format!("{what} resource validation failed: unsupported pod resource {name:?}"));
+    if let Some(problem) = cluster.get("apiServer").and_then(authorization) {
+        found.error(problem);
+    } else {
+        resources(cluster, "apiServer", "apiserver", found);
+    }
+    resources(cluster, "controllerManager", "controller-manager", found);
+    resources(cluster, "scheduler", "scheduler", found);
+}
+
+fn resources(cluster: &Value, key: &str, what: &str, found: &mut Findings) {
+    if let Some(name) = at(cluster, &[key, "resources"]).and_then(kubernetes::odd_resource) {
+        found.error(format!("{what} resource validation failed: unsupported pod resource {name:?}"));
+    }
+}
+
+/// The first problem with the API server's authorizers.
+fn authorization(server: &Value) -> Option<String> {
+    let authorizers = server.get("authorizationConfig")?.as_array()?;
+    for name in server.get("extraArgs").and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys) {
+        if name == "authorization-mode" {
+            return Some(
+                "authorization-mode cannot be used in conjunction with AuthorizationConfig, use eitherr \
+                 AuthorizationConfig or authorization-mode"
+                    .to_owned(),
+            );
+        }
+        if name.starts_with("authorization-webhook-") {
+            return Some(
+                "authorization-webhook-* flags cannot be used in conjunction with AuthorizationConfig, use either \
+                 AuthorizationConfig or authorization-webhook-* flags"
+                    .to_owned(),
+            );
         }
     }
+    authorizers.iter().find_map(|authorizer| {
+        let kind = text(authorizer, "type");
+        let problem = if kind.is_empty() {
+            "authorizer type must be set".to_owned()
+        } else if text(authorizer, "name").is_empty() {
+            "authorizer name must be set".to_owned()
+        } else if !kubernetes::AUTHORIZERS.contains(&kind) {
+            format!("authorizer type {kind} is not allowed, allowed types are [Node RBAC Webhook]")
+        } else {
+            return None;
+        };
+        Some(format!("apiserver authorization config validation failed: {problem}"))
+    })
 }
 
 fn cloud_provider(provider: &Value, found: &mut Findings) {
@@ -59,13 +99,15 @@ fn cloud_provider(provider: &Value, found: &mut Findings) {
 }
 
 fn etcd(config: &Value, found: &mut Findings) {
+    found.check(config.get("ca").is_some_and(|ca| !ca.is_null()), "key/cert combination should not be empty");
     let subnet = text(config, "subnet");
     let advertised: Vec<&str> = texts(config, "advertisedSubnets").collect();
     found.check(subnet.is_empty() || advertised.is_empty(), "etcd subnet can't be set when advertised subnets are set");
-    let advertised = if advertised.is_empty() && !subnet.is_empty() { vec![subnet] } else { advertised };
     let listen: Vec<&str> = texts(config, "listenSubnets").collect();
-    // What is advertised is listened on, unless that is said apart; so a bad one is reported twice.
+    // What is advertised is listened on, unless that is said apart; so a bad one is reported twice. The older single
+    // subnet is only advertised.
     let listen = if listen.is_empty() { advertised.clone() } else { listen };
+    let advertised = if advertised.is_empty() && !subnet.is_empty() { vec![subnet] } else { advertised };
     for (what, subnets) in [("advertised", advertised), ("listen", listen)] {
         for subnet in subnets {
             if let Err(bare) = net::subnet(subnet) {
@@ -83,18 +125,22 @@ fn manifests(cluster: &Value, found: &mut Findings) {
     }
 }
 
-/// Whether v1alpha1 turns discovery through the service on.
+/// Where v1alpha1 sends discovery, when it turns the service on.
+fn discovery_endpoint(cluster: &Value) -> Option<&str> {
+    let config = cluster.get("discovery").filter(|config| flag(config, "enabled") == Some(true))?;
+    let service = at(config, &["registries", "service"]).unwrap_or(&Value::Null);
+    let endpoint = Some(text(service, "endpoint")).filter(|endpoint| !endpoint.is_empty());
+    (flag(service, "disabled") != Some(true)).then_some(endpoint.unwrap_or("https://discovery.talos.dev/"))
+}
+
+/// Whether v1alpha1 turns discovery through the service on, at an address that is one.
 pub(super) fn uses_discovery_service(cluster: &Value) -> bool {
-    at(cluster, &["discovery", "enabled"]) == Some(&Value::Bool(true))
-        && at(cluster, &["discovery", "registries", "service", "disabled"]) != Some(&Value::Bool(true))
+    discovery_endpoint(cluster).is_some_and(|endpoint| Url::parse(endpoint).is_ok())
 }
 
 fn discovery(cluster: &Value, found: &mut Findings) {
-    if !uses_discovery_service(cluster) {
-        return;
-    }
-    let endpoint = at(cluster, &["discovery", "registries", "service", "endpoint"]).and_then(Value::as_str);
-    match Url::parse(endpoint.unwrap_or("https://discovery.talos.dev/")) {
+    let Some(endpoint) = discovery_endpoint(cluster) else { return };
+    match Url::parse_request(endpoint) {
         Err(why) => found.error(format!("cluster discovery service registry endpoint is invalid: {why}")),
         Ok(url) => {
             found.check(matches!(url.path.as_str(), "" | "/"), "cluster discovery service path should be empty");

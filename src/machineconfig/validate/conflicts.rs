@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::machineconfig::documents::Document;
+use crate::machineconfig::go;
 
 /// When a v1alpha1 field counts as set.
 #[derive(Clone, Copy)]
@@ -14,8 +15,10 @@ enum When {
     Set,
     /// It is `true`.
     True,
+    /// An address is in it.
+    Addressed,
 }
-use When::{Present, Set, True};
+use When::{Addressed, Present, Set, True};
 
 /// Kind, path of the v1alpha1 field, when it counts, and what Talos says.
 type Row = (&'static str, &'static str, When, &'static str);
@@ -44,8 +47,8 @@ const BY_PATH: &str = "";
 const ROWS: &[Row] = &[
     ("HostnameConfig", "machine.network.hostname", Set, "static hostname is already set in v1alpha1 config"),
     ("HostnameConfig", "machine.features.stableHostname", True, "stable hostname is already set in v1alpha1 config"),
-    ("ResolverConfig", "machine.network.searchDomains", Set, BY_PATH),
-    ("ResolverConfig", "machine.network.nameservers", Set, BY_PATH),
+    ("ResolverConfig", "machine.network.searchDomains", Present, BY_PATH),
+    ("ResolverConfig", "machine.network.nameservers", Addressed, BY_PATH),
     ("ResolverConfig", "machine.network.disableSearchDomain", True, BY_PATH),
     ("KubeSpanConfig", "machine.network.kubespan", Present, "kubespan is already configured in v1alpha1 machine.network.kubespan"),
     ("UnattendedInstallConfig", "machine.install", Present, "UnattendedInstallConfig config is incompatible with v1alpha1 config (.machine.install)"),
@@ -61,7 +64,7 @@ const ROWS: &[Row] = &[
     ("KubeNodeConfig", "machine.nodeAnnotations", Present, BY_PATH),
     ("KubeNodeConfig", "machine.nodeTaints", Present, BY_PATH),
     ("KubeClusterConfig", "cluster.clusterName", Set, NAME),
-    ("KubeClusterConfig", "cluster.controlPlane.endpoint", Set, ENDPOINT),
+    ("KubeClusterConfig", "cluster.controlPlane.endpoint", Present, ENDPOINT),
     ("KubeNetworkConfig", "cluster.network", Present, NETWORK),
     ("KubeFlannelCNIConfig", "cluster.network", Present, FLANNEL),
     ("KubeProxyConfig", "cluster.proxy", Present, PROXY),
@@ -77,11 +80,11 @@ const ROWS: &[Row] = &[
     ("KubeSchedulerConfig", "machine.controlPlane.scheduler", Present, "kube-scheduler config is already set in v1alpha1 config (.machine.controlplane.scheduler)"),
     ("KubeAdmissionControlConfig", "cluster.apiServer.admissionControl", Set, ADMISSION),
     ("KubeAuthorizerConfig", "cluster.apiServer.admissionControl", Set, ADMISSION),
-    ("KubeAuditPolicyConfig", "cluster.apiServer.auditPolicy", Present, "audit policy config is already set in v1alpha1 config"),
+    ("KubeAuditPolicyConfig", "cluster.apiServer.auditPolicy", Set, "audit policy config is already set in v1alpha1 config"),
     ("KubeCoreDNSConfig", "cluster.coreDNS", Present, "CoreDNS config is already set in v1alpha1 config (.cluster.coreDNS)"),
-    ("KubeTalosAPIAccessConfig", "machine.features.kubernetesTalosAPIAccess", Present, "Talos API access config is already set in v1alpha1 config (.machine.features.kubernetesTalosAPIAccess)"),
-    ("ImageCacheConfig", "machine.features.imageCache", Present, "image cache config is already set in v1alpha1 config (.machine.features.imageCache)"),
-    ("CRIBaseRuntimeSpecConfig", "machine.baseRuntimeSpecOverrides", Present, "base runtime spec overrides are already set in v1alpha1 config (.machine.baseRuntimeSpecOverrides)"),
+    ("KubeTalosAPIAccessConfig", "machine.features.kubernetesTalosAPIAccess", Present, BY_PATH),
+    ("ImageCacheConfig", "machine.features.imageCache", Present, "image cache config is already set in v1alpha1 config"),
+    ("CRIBaseRuntimeSpecConfig", "machine.baseRuntimeSpecOverrides", Present, "base runtime spec overrides are already set in v1alpha1 config"),
 ];
 
 /// What keeps a document from standing beside the v1alpha1 one, in Talos's words.
@@ -92,6 +95,10 @@ pub(super) fn with_v1alpha1(document: &Document, v1alpha1: &Document) -> Vec<Str
             Present => true,
             Set => is_set(value),
             True => *value == Value::Bool(true),
+            Addressed => {
+                let mut texts = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+                texts.any(|text| go::addr(text).is_ok())
+            }
         })
     };
     // Talos stops at the first of a document's rows.
@@ -107,7 +114,7 @@ pub(super) fn with_v1alpha1(document: &Document, v1alpha1: &Document) -> Vec<Str
     match document.kind() {
         "ResolverConfig"
             if found.is_empty()
-                && document.get(&["hostDNS"]).is_some()
+                && document.get(&["hostDNS"]).is_some_and(is_set)
                 && counts("machine.features.hostDNS", Present) =>
         {
             found.push(".machine.features.hostDNS is already set in v1alpha1 config".to_owned());
@@ -120,8 +127,8 @@ pub(super) fn with_v1alpha1(document: &Document, v1alpha1: &Document) -> Vec<Str
         {
             found.push(ETCD.to_owned());
         }
-        "TimeSyncConfig" => time(document, v1alpha1, &mut found),
-        "VolumeConfig" if document.get(&["encryption"]).is_some_and(is_set) => {
+        "TimeSyncConfig" => found.extend(time(v1alpha1)),
+        "VolumeConfig" if document.get(&["encryption"]).is_some_and(has_provider) => {
             let name = document.name().unwrap_or_default();
             let field = name.to_ascii_lowercase();
             if matches!(name, "STATE" | "EPHEMERAL")
@@ -148,22 +155,21 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
-fn time(document: &Document, v1alpha1: &Document, found: &mut Vec<String>) {
-    let Some(time) = v1alpha1.get(&["machine", "time"]) else { return };
-    let both = |ours: bool, theirs: bool, text: &str| (ours && theirs).then(|| text.to_owned());
-    found.extend(both(
-        time.get("disabled") == Some(&Value::Bool(true)),
-        document.get(&["enabled"]) == Some(&Value::Bool(false)),
-        "time sync cannot be disabled in both v1alpha1 and new-style configuration",
-    ));
-    found.extend(both(
-        found.is_empty() && time.get("servers").is_some_and(is_set),
-        document.get(&["ntp", "servers"]).is_some_and(is_set) || document.get(&["ptp", "devices"]).is_some_and(is_set),
-        "time servers cannot be specified in both v1alpha1 and new-style configuration",
-    ));
-    found.extend(both(
-        found.is_empty() && time.get("bootTimeout").is_some_and(is_set),
-        document.get(&["bootTimeout"]).is_some_and(is_set),
-        "boot timeout cannot be specified in both v1alpha1 and new-style configuration",
-    ));
+fn has_provider(encryption: &Value) -> bool {
+    !matches!(encryption.get("provider").and_then(Value::as_str), None | Some("" | "none"))
+}
+
+/// What of `machine.time` keeps a document about the time away, whatever that says.
+fn time(v1alpha1: &Document) -> Option<String> {
+    let time = v1alpha1.get(&["machine", "time"])?;
+    let what = if time.get("disabled") == Some(&Value::Bool(true)) {
+        "time sync cannot be disabled"
+    } else if time.get("servers").is_some_and(is_set) {
+        "time servers cannot be specified"
+    } else if time.get("bootTimeout").is_some_and(|timeout| is_set(timeout) && *timeout != "0s") {
+        "boot timeout cannot be specified"
+    } else {
+        return None;
+    };
+    Some(format!("{what} in both v1alpha1 and new-style configuration"))
 }

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{Findings, flag, list, net, number, text, texts};
+use crate::machineconfig::minor::Minor;
 
 const EXCLUSIVE: &str = "config sections are mutually exclusive";
 
-pub(super) fn check(network: &Value, found: &mut Findings) {
+pub(super) fn check(network: &Value, minor: &Minor, found: &mut Findings) {
     let devices = list(network, "interfaces");
     // Members of bonds and bridges, each with the link that claims it.
     let mut members: HashMap<&str, &str> = HashMap::new();
@@ -34,13 +35,13 @@ pub(super) fn check(network: &Value, found: &mut Findings) {
         }
     }
     for device in devices.iter().filter(|device| flag(device, "ignore") != Some(true)) {
-        identity(device, found);
+        identity(device, minor, found);
         addressing(device, members.contains_key(text(device, "interface")), found);
         routes(device, found);
     }
 }
 
-fn identity(device: &Value, found: &mut Findings) {
+fn identity(device: &Value, minor: &Minor, found: &mut Findings) {
     const BOTH: &str = "[networking.os.device.interface], [networking.os.device.deviceSelector]";
     let selector = device.get("deviceSelector");
     match (text(device, "interface"), selector) {
@@ -53,7 +54,7 @@ fn identity(device: &Value, found: &mut Findings) {
         found.check(set, "[networking.os.device.deviceSelector]: config section should contain at least one field");
     }
     if let Some(config) = device.get("bond") {
-        bond(config, found);
+        bond(config, minor, found);
     }
     if let Some(config) = device.get("wireguard") {
         wireguard(config, found);
@@ -76,23 +77,25 @@ fn identity(device: &Value, found: &mut Findings) {
     }
 }
 
-fn bond(bond: &Value, found: &mut Findings) {
+fn bond(bond: &Value, minor: &Minor, found: &mut Findings) {
     const MODES: &[&str] =
         &["balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"];
-    const POLICIES: &[&str] = &["layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac"];
-    let mode = text(bond, "mode");
+    const POLICIES: &[&str] = &["layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4"];
     let choice = |key: &str, words: &[&str], what: &str| {
         let word = text(bond, key);
         (!word.is_empty() && !words.contains(&word)).then(|| format!("invalid {what} {word}"))
     };
+    // What is no mode counts as the first one from here on.
+    let mode = Some(text(bond, "mode")).filter(|mode| MODES.contains(mode)).unwrap_or(MODES[0]);
     for problem in [
         choice("mode", MODES, "bond type"),
         choice("xmitHashPolicy", POLICIES, "xmit hash policy"),
         choice("lacpRate", &["slow", "fast"], "lacp rate"),
-        choice("arpAllTargets", &["any", "all"], "arp all targets"),
-        choice("primaryReselect", &["always", "better", "failure"], "primary reselect"),
-        choice("failOverMac", &["none", "active", "follow"], "fail_over_mac"),
-        choice("adSelect", &["stable", "bandwidth", "count"], "ad_select"),
+        choice("arpValidate", minor.arp_validate, "arp_validate mode"),
+        choice("arpAllTargets", &["any", "all"], "arp_all_targets mode"),
+        choice("primaryReselect", &["always", "better", "failure"], "primary_reselect mode"),
+        choice("failOverMac", &["none", "active", "follow"], "fail_over_mac value"),
+        choice("adSelect", &["stable", "bandwidth", "count"], "ad_select mode"),
     ] {
         found.errors.extend(problem);
     }
@@ -114,8 +117,7 @@ fn bond(bond: &Value, found: &mut Findings) {
     found.check(!(lacp || load_balanced) || text(bond, "arpValidate").is_empty(), elsewhere("arpValidate"));
     found.check(load_balanced || mode == "active-backup" || text(bond, "primary").is_empty(), elsewhere("primary"));
     found.check(!(lacp || load_balanced) || number(bond, "arpInterval") == 0, elsewhere("arpInterval"));
-    found
-        .check(matches!(mode, "" | "balance-rr") || number(bond, "packetsPerSlave") <= 1, elsewhere("packetsPerSlave"));
+    found.check(mode == MODES[0] || number(bond, "packetsPerSlave") <= 1, elsewhere("packetsPerSlave"));
     found.check(load_balanced || number(bond, "tlbDynamicLb") == 0, elsewhere("tlbDynamicTLB"));
     for key in ["adActorSysPrio", "adUserPortKey"] {
         found.check(lacp || number(bond, key) == 0, format!("bond.{key} is only available in 802.3ad mode"));
@@ -131,8 +133,7 @@ fn wireguard(config: &Value, found: &mut Findings) {
             found.error(format!("public key invalid: {why}"));
         }
         let endpoint = text(peer, "endpoint");
-        let port = endpoint.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        found.check(endpoint.is_empty() || port, format!("peer endpoint {endpoint:?} is invalid"));
+        found.check(endpoint.is_empty() || net::has_port(endpoint), format!("peer endpoint {endpoint:?} is invalid"));
         for allowed in texts(peer, "allowedIPs") {
             if let Err(why) = net::cidr(allowed) {
                 found.error(format!("peer allowed IP {allowed:?} is invalid: {why}"));

@@ -21,6 +21,9 @@ const PROTECTED: [&str; 13] = [
     "seccompDefault",
 ];
 
+/// What a v1alpha1 authorizer, or a document of one, may be.
+pub(super) const AUTHORIZERS: [&str; 3] = ["Node", "RBAC", "Webhook"];
+
 /// `machine.kubelet`.
 pub(super) fn kubelet(kubelet: &Value, found: &mut Findings) {
     for subnet in at(kubelet, &["nodeIP"]).into_iter().flat_map(|node| texts(node, "validSubnets")) {
@@ -47,25 +50,47 @@ pub(super) fn labels(machine: &Value, found: &mut Findings) {
     }
 }
 
+/// Annotations in which Talos keeps what it owns of a node.
+const RESERVED: [&str; 3] = ["talos.dev/owned-annotations", "talos.dev/owned-labels", "talos.dev/owned-taints"];
+/// Most bytes that the annotations of an object may have, as Kubernetes counts them.
+const ANNOTATIONS: usize = 262_144;
+
 /// What is wrong with labels, annotations or taints, by key.
 pub(super) fn problems(map: Option<&Value>, what: &str) -> Vec<String> {
     let mut problems = Vec::new();
     let mut entries: Vec<_> = map.and_then(Value::as_object).into_iter().flatten().collect();
     entries.sort_by_key(|(key, _)| key.as_str());
+    let mut size = 0;
     for (key, value) in entries {
-        problems.extend(key_problem(key));
         let value = value.as_str().unwrap_or_default();
-        problems.extend(match what {
-            "labels" => value_problem(value),
-            "taints" => {
-                let (text, effect) = value.split_once(':').unwrap_or(("", value));
-                let known = matches!(effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute");
-                value_problem(text).or_else(|| (!known).then(|| format!("invalid taint effect: {effect:?}")))
+        let name = qualified_name(key).err();
+        match what {
+            "labels" => problems.extend(name.into_iter().chain(value_problem(value))),
+            // Of a taint the first problem is told.
+            "taints" => problems.extend(name.or_else(|| taint_problem(value))),
+            _ => {
+                problems.extend(name);
+                if RESERVED.contains(&key.as_str()) {
+                    problems.push(format!("annotation {key:?} is reserved"));
+                }
+                size += key.len() + value.len();
             }
-            _ => None,
-        });
+        }
+    }
+    if size > ANNOTATIONS {
+        problems.push(format!("total annotation size exceeds limit of {ANNOTATIONS} bytes"));
     }
     problems
+}
+
+/// What is wrong with `value:Effect`, or with `Effect` alone.
+fn taint_problem(taint: &str) -> Option<String> {
+    let (value, effect) = taint.split_once(':').unwrap_or(("", taint));
+    if matches!(effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute") {
+        value_problem(value)
+    } else {
+        Some(format!("invalid taint effect: {effect:?}"))
+    }
 }
 
 fn is_name(text: &str) -> bool {
@@ -93,23 +118,25 @@ pub(super) fn subdomain(name: &str) -> Result<(), String> {
     if name.split('.').all(label) { Ok(()) } else { Err(format!("domain doesn't match required format: {name:?}")) }
 }
 
-fn key_problem(key: &str) -> Option<String> {
-    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    if let Some(prefix) = prefix {
-        if prefix.is_empty() {
-            return Some(format!("prefix cannot be empty: {key:?}"));
-        }
-        let label = |label: &str| is_name(label) && !label.contains(['_', '.']);
-        if prefix.len() > 253 || prefix.chars().any(char::is_uppercase) || !prefix.split('.').all(label) {
-            return Some(format!("prefix {prefix:?} is invalid"));
-        }
+/// A name with an optional prefix, such as labels have.
+pub(super) fn qualified_name(value: &str) -> Result<(), String> {
+    let (prefix, name) = value.split_once('/').map_or((None, value), |(prefix, name)| (Some(prefix), name));
+    if name.contains('/') {
+        return Err(format!("invalid format: too many slashes: {value:?}"));
     }
-    if name.len() > 63 {
-        Some(format!("name is too long: {name:?} (limit is 63)"))
+    match prefix {
+        Some("") => return Err(format!("prefix cannot be empty: {value:?}")),
+        Some(prefix) => subdomain(prefix).map_err(|why| format!("prefix {prefix:?} is invalid: {why}"))?,
+        None => {}
+    }
+    if name.is_empty() {
+        Err(format!("name cannot be empty: {value:?}"))
+    } else if name.len() > 63 {
+        Err(format!("name is too long: {value:?} (limit is 63)"))
     } else if !is_name(name) {
-        Some(format!("name {name:?} is invalid"))
+        Err(format!("name {name:?} is invalid"))
     } else {
-        None
+        Ok(())
     }
 }
 

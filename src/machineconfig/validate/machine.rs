@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{Findings, Mode, at, cluster, devices, flag, kubernetes, list, net, storage, text, texts};
+use super::{Findings, Mode, at, cluster, devices, flag, kubernetes, list, net, oci, storage, text, texts};
 use crate::machineconfig::documents::Document;
+use crate::machineconfig::go::{self, Url};
 use crate::machineconfig::minor::Minor;
 
 /// What `machine.type` means; `None` for a word that means nothing.
@@ -50,10 +51,11 @@ pub(super) fn check(document: &Document, mode: Mode, minor: &Minor, found: &mut 
     }
     by_role(machine, cluster, kind, minor, found);
     if let Some(network) = machine.get("network") {
-        devices::check(network, found);
+        devices::check(network, minor, found);
         let kubespan = network.get("kubespan").filter(|kubespan| flag(kubespan, "enabled") == Some(true));
         let mtu = kubespan.and_then(|kubespan| kubespan.get("mtu")?.as_i64());
-        found.check(mtu.is_none_or(|mtu| mtu >= 1280), "kubespan link MTU must be at least 1280");
+        // Zero stands for the default.
+        found.check(mtu.is_none_or(|mtu| mtu == 0 || mtu >= 1280), "kubespan link MTU must be at least 1280");
     }
     storage::disks(machine, found);
     if let Some(kubelet) = machine.get("kubelet") {
@@ -67,6 +69,9 @@ pub(super) fn check(document: &Document, mode: Mode, minor: &Minor, found: &mut 
     features(machine, is_control_plane(kind), minor, found);
     let persist = document.get(&["persist"]).and_then(Value::as_bool);
     found.check(persist != Some(false), ".persist should be enabled");
+    if let Some(why) = machine.get("baseRuntimeSpecOverrides").and_then(|overrides| oci::problem(overrides, minor)) {
+        found.error(format!("failed to unmarshal base runtime spec overrides: {why}"));
+    }
     for section in ["config", "mirrors"] {
         let entries = at(machine, &["registries", section]).and_then(Value::as_object);
         for (key, _) in entries.into_iter().flatten().filter(|(_, value)| value.is_null()) {
@@ -84,12 +89,12 @@ fn host_dns(machine: &Value, mode: Mode, minor: &Minor, found: &mut Findings) {
             "feature HostDNS should be enabled in container mode (.machine.features.hostDNS.enabled)",
         );
         found.check(
-            on("enabled") && on("forwardKubeDNSToHost"),
+            on("forwardKubeDNSToHost"),
             "feature HostDNS should forward kube-dns to host in container mode \
              (.machine.features.hostDNS.forwardKubeDNSToHost)",
         );
     }
-    if minor.host_dns_forward_checked && config.is_some() && mode != Mode::Container {
+    if minor.host_dns_forward_checked {
         found.check(
             !on("forwardKubeDNSToHost") || on("enabled"),
             "feature hostDNS.forwardKubeDNSToHost requires hostDNS.enabled to be true (.machine.features.hostDNS)",
@@ -166,12 +171,12 @@ fn kubespan(machine: &Value, cluster: Option<&Value>, minor: &Minor, found: &mut
     if let Some(filters) = kubespan.get("filters") {
         for subnet in texts(filters, "endpoints") {
             if let Err(bare) = net::subnet(subnet) {
-                found.error(format!("KubeSpan endpoint filter is not valid: {bare:?}"));
+                found.error(format!("KubeSpan endpoint {} is not valid: {bare:?}", minor.kubespan_filter_word));
             }
         }
         for subnet in texts(filters, "excludeAdvertisedNetworks") {
             found.check(
-                net::cidr(subnet).is_ok(),
+                go::prefix(subnet).is_ok(),
                 format!("KubeSpan exclude advertised networks filter is not valid: {subnet:?}"),
             );
         }
@@ -179,7 +184,6 @@ fn kubespan(machine: &Value, cluster: Option<&Value>, minor: &Minor, found: &mut
 }
 
 fn logging(machine: &Value, found: &mut Findings) {
-    use crate::machineconfig::go::Url;
     let destinations = at(machine, &["logging", "destinations"]).and_then(Value::as_array);
     for destination in destinations.into_iter().flatten() {
         match destination.get("endpoint").and_then(Value::as_str) {
@@ -196,17 +200,6 @@ fn logging(machine: &Value, found: &mut Findings) {
     }
 }
 
-/// Every role of the Talos API.
-pub(super) const ROLES: [&str; 7] = [
-    "os:admin",
-    "os:operator",
-    "os:reader",
-    "os:etcd:backup",
-    "os:impersonator",
-    "os:image:verifier",
-    "os:meta:writer",
-];
-
 fn features(machine: &Value, control_plane: bool, minor: &Minor, found: &mut Findings) {
     let Some(features) = machine.get("features") else { return };
     let access = features.get("kubernetesTalosAPIAccess").filter(|access| flag(access, "enabled") == Some(true));
@@ -220,14 +213,14 @@ fn features(machine: &Value, control_plane: bool, minor: &Minor, found: &mut Fin
         found.check(control_plane, "feature Kubernetes Talos API Access can only be enabled on control plane machines");
         for role in texts(access, "allowedRoles") {
             found.check(
-                ROLES.contains(&role),
+                minor.roles.contains(&role),
                 format!("invalid role {role:?} in allowed roles for Kubernetes Talos API Access"),
             );
         }
     }
     let algorithm = text(features, "nodeAddressSortAlgorithm");
     found.check(
-        matches!(algorithm, "" | "v1" | "v2"),
+        matches!(algorithm.to_ascii_lowercase().as_str(), "" | "v1" | "v2"),
         format!("invalid node address sort algorithm: {algorithm} does not belong to AddressSortAlgorithm values"),
     );
 }

@@ -11,6 +11,7 @@ mod documents;
 mod kubernetes;
 mod machine;
 mod net;
+mod oci;
 mod storage;
 mod whole;
 

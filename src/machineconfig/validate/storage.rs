@@ -20,7 +20,7 @@ pub(super) fn install(install: Option<&Value>, minor: &Minor, found: &mut Findin
             None
         }
     });
-    let selects = problem.is_none() && selector.and_then(Value::as_object).is_some_and(|map| !map.is_empty());
+    let selects = problem.is_none() && selector.is_some();
     if let Some(problem) = problem {
         found.error(format!("install disk selector is invalid: {problem}"));
     }
@@ -32,7 +32,10 @@ pub(super) fn install(install: Option<&Value>, minor: &Minor, found: &mut Findin
 }
 
 pub(super) fn disks(machine: &Value, found: &mut Findings) {
-    for disk in list(machine, "disks") {
+    for (index, disk) in list(machine, "disks").iter().enumerate() {
+        if disk.is_null() {
+            found.error(format!("machine.disks[{index}] is null"));
+        }
         let partitions = list(disk, "partitions");
         let last = partitions.len().saturating_sub(1);
         for partition in &partitions[..last] {

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::documents::dependency_problems;
 use super::{Mode, at, cluster, flag, machine, text};
 use crate::machineconfig::documents::{Document, Documents};
 use crate::machineconfig::minor::Minor;
@@ -29,32 +30,21 @@ pub(super) fn check(documents: &Documents, mode: Mode, minor: &Minor, errors: &m
     if !minor.cross_document_checks {
         return;
     }
-    let look = |path: &[&str]| documents.v1alpha1().and_then(|document| document.get(path));
-    let first = |kind: &'static str| documents.of_kind(kind).next();
-    host_dns(documents, mode, errors);
-
+    let v1alpha1 = documents.v1alpha1();
+    let look = |path: &[&str]| v1alpha1.and_then(|document| document.get(path));
     let cluster = look(&["cluster"]);
-    let given = |key: &str, field: &str| {
-        cluster.is_some_and(|cluster| !text(cluster, key).is_empty())
-            || first("DiscoveryIdentityConfig").is_some_and(|document| document.get(&[field]).is_some())
-    };
-    let by_field = cluster.is_some_and(cluster::uses_discovery_service);
-    let by_service = documents.has_kind("DiscoveryServiceConfig") || by_field;
-    if by_service {
-        for (what, key, field) in [("cluster ID", "id", "clusterID"), ("cluster secret", "secret", "clusterSecret")] {
-            if !given(key, field) {
-                errors.push(format!(
-                    "{what} (.cluster.{key} or DiscoveryIdentityConfig) should be set when cluster discovery \
-                     (DiscoveryServiceConfig) is enabled"
-                ));
-            }
-        }
+    host_dns(documents, mode, errors);
+    let discovers =
+        cluster.is_some_and(cluster::uses_discovery_service) || documents.has_kind("DiscoveryServiceConfig");
+    if discovers {
+        identity(documents, cluster, errors);
     }
-    let on = |value: Option<&Value>| value == Some(&Value::Bool(true));
-    let kubespan = on(look(&["machine", "network", "kubespan", "enabled"]))
-        || first("KubeSpanConfig").is_some_and(|document| on(document.get(&["enabled"])));
-    let discovery = documents.has_kind("DiscoveryServiceConfig") || on(look(&["cluster", "discovery", "enabled"]));
-    if kubespan && !discovery {
+    errors.extend(dependency_problems(documents.of_kind("ContainerConfig")));
+    let kubespan = match documents.of_kind("KubeSpanConfig").next() {
+        Some(document) => document.get(&["enabled"]),
+        None => look(&["machine", "network", "kubespan", "enabled"]),
+    };
+    if kubespan == Some(&Value::Bool(true)) && !discovers {
         errors.push("KubeSpan requires cluster discovery to be enabled".to_owned());
     }
 
@@ -64,8 +54,9 @@ pub(super) fn check(documents: &Documents, mode: Mode, minor: &Minor, errors: &m
     let encrypted = secret("secretboxEncryptionSecret")
         || secret("aescbcEncryptionSecret")
         || documents.has_kind("KubeEtcdEncryptionConfig");
-    let api_server =
-        documents.has_kind("KubeAPIServerConfig") || cluster.is_some_and(|cluster| cluster.get("apiServer").is_some());
+    // An API server is one with a CA: a configuration that says nothing of the server itself has the default one.
+    let given = |key: &str| cluster.and_then(|cluster| cluster.get(key)).is_some_and(|value| !value.is_null());
+    let api_server = documents.has_kind("KubeAPIServerCAConfig") || given("ca") || given("acceptedCAs");
     if control_plane && api_server && !encrypted {
         errors.push("etcd encryption config is required for control plane machines running kube-apiserver".to_owned());
     }
@@ -83,8 +74,30 @@ pub(super) fn check(documents: &Documents, mode: Mode, minor: &Minor, errors: &m
     }
 }
 
+/// Discovery through the service needs to know which cluster it is: from v1alpha1 if that says anything about it.
+fn identity(documents: &Documents, cluster: Option<&Value>, errors: &mut Vec<String>) {
+    let legacy = |key: &str| cluster.map(|cluster| text(cluster, key)).unwrap_or_default();
+    let modern = |key: &str| {
+        let document = documents.of_kind("DiscoveryIdentityConfig").next();
+        document.and_then(|document| document.get(&[key])).and_then(Value::as_str).unwrap_or_default()
+    };
+    let old = !(legacy("id").is_empty() && legacy("secret").is_empty());
+    for (what, key, field) in [("cluster ID", "id", "clusterID"), ("cluster secret", "secret", "clusterSecret")] {
+        let value = if old { legacy(key) } else { modern(field) };
+        if value.is_empty() {
+            errors.push(format!(
+                "{what} (.cluster.{key} or DiscoveryIdentityConfig) should be set when cluster discovery \
+                 (DiscoveryServiceConfig) is enabled"
+            ));
+        }
+    }
+}
+
 fn host_dns(documents: &Documents, mode: Mode, errors: &mut Vec<String>) {
-    let modern = documents.of_kind("ResolverConfig").find_map(|document| document.get(&["hostDNS"]));
+    let resolver = documents.of_kind("ResolverConfig").next();
+    // A document counts only when it turns the feature on.
+    let modern = resolver.and_then(|document| document.get(&["hostDNS"]));
+    let modern = modern.filter(|config| flag(config, "enabled") == Some(true));
     let legacy = || documents.v1alpha1()?.get(&["machine", "features", "hostDNS"]);
     let config = modern.or_else(legacy);
     let on = |key: &str| config.and_then(|config| flag(config, key)) == Some(true);
@@ -100,11 +113,12 @@ fn host_dns(documents: &Documents, mode: Mode, errors: &mut Vec<String>) {
             }
         }
     }
-    let servers = documents.of_kind("ResolverConfig").filter_map(|document| document.get(&["nameservers"]));
+    let servers = resolver.and_then(|document| document.get(&["nameservers"]));
     let mut protocols = servers
+        .into_iter()
         .flat_map(|servers| servers.as_array().into_iter().flatten())
         .filter_map(|server| at(server, &["protocol"])?.as_str());
-    if protocols.any(|protocol| !matches!(protocol, "" | "default" | "udp" | "tcp")) && !on("enabled") {
+    if protocols.any(|protocol| !matches!(protocol, "" | "Do53")) && !on("enabled") {
         errors.push("hostDNS must be enabled when using non-default DNS protocols".to_owned());
     }
 }

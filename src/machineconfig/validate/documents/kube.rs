@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::subnets;
 use crate::machineconfig::go::Url;
+use crate::machineconfig::minor::Minor;
 use crate::machineconfig::pki;
-use crate::machineconfig::validate::{Findings, flag, kubernetes, machine, multi, net, number, text, texts};
+use crate::machineconfig::validate::{Findings, flag, kubernetes, multi, net, number, text, texts};
 
 /// Prefixes of API server arguments that have documents of their own.
 const DENIED: [(&str, &str); 6] = [
@@ -17,7 +18,7 @@ const DENIED: [(&str, &str); 6] = [
     ("authorization-webhook-", "use KubeAuthorizationConfig"),
 ];
 
-pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) {
+pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: &mut Findings) {
     let is_off = flag(tree, "enabled") == Some(false);
     match kind {
         "KubeletConfig" => {
@@ -90,7 +91,7 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
             found.check(has(tree, "pod"), "static pod spec is required");
         }
         "KubeTalosAPIAccessConfig" => {
-            for role in texts(tree, "allowedRoles").filter(|role| !machine::ROLES.contains(role)) {
+            for role in texts(tree, "allowedRoles").filter(|role| !minor.roles.contains(role)) {
                 found.error(format!("invalid role {role:?} in .allowedRoles"));
             }
         }
@@ -101,6 +102,8 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
                 "" => found.error("service issuer private key is required"),
                 key => {
                     if let Err(why) = pki::check_key(key) {
+                        // Here Talos leaves out a colon.
+                        let why = why.replace("unsupported key type: ", "unsupported key type ");
                         found.error(format!("service issuer private key is invalid: {why}"));
                     }
                 }
@@ -153,7 +156,7 @@ fn authorizer(name: &str, tree: &Value, found: &mut Findings) {
     let kind = text(tree, "type");
     found.check(!kind.is_empty(), "authorizer type is required");
     found.check(
-        matches!(kind, "Node" | "RBAC" | "Webhook"),
+        kubernetes::AUTHORIZERS.contains(&kind),
         format!("authorizer type {kind} is not allowed, allowed types are [Node RBAC Webhook]"),
     );
     match (kind, has(tree, "webhook")) {
@@ -179,16 +182,10 @@ fn authority(kind: &str, tree: &Value, found: &mut Findings) {
     }
 }
 
-/// A certificate with its key, both as PEM.
+/// A certificate with its key, both as PEM, and both readable.
 fn pair_problem(pair: &Value) -> Result<(), String> {
     let (certificate, key) = (text(pair, "cert"), text(pair, "key"));
-    for (text, what) in [(certificate, "certificate"), (key, "key")] {
-        if text.is_empty() {
-            return Err(format!("{what} is required"));
-        }
-    }
-    pki::check_pem(certificate, Some("CERTIFICATE")).map_err(|why| format!("certificate: {why}"))?;
-    pki::check_pem(key, None).map_err(|why| format!("key: {why}"))?;
+    pki::check_pair(certificate, key)?;
     pki::check_certificate(certificate).map_err(|why| format!("certificate is invalid: {why}"))?;
     pki::check_key(key).map_err(|why| format!("key is invalid: {why}"))
 }

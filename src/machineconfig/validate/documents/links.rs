@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use crate::machineconfig::cel::{self, Scope};
+use crate::machineconfig::minor::Minor;
 use crate::machineconfig::validate::{Findings, at, list, net, number, text};
 
 /// Whether `kind` is one of these.
-pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) -> bool {
+pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: &mut Findings) -> bool {
     match kind {
         "LinkConfig" | "DummyLinkConfig" | "BridgeConfig" | "BondConfig" | "VLANConfig" | "VRFConfig"
         | "WireguardConfig" | "LinkAliasConfig" | "DHCPv4Config" | "DHCPv6Config" => {
@@ -31,7 +32,7 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
     }
     match kind {
         "LinkAliasConfig" => {
-            alias(name, tree, found);
+            alias(name, tree, minor, found);
             return true;
         }
         "DHCPv4Config" | "DHCPv6Config" => {
@@ -73,8 +74,8 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
     true
 }
 
-fn alias(name: &str, tree: &Value, found: &mut Findings) {
-    if let Some((prefix, verb)) = name.split_once('%') {
+fn alias(name: &str, tree: &Value, minor: &Minor, found: &mut Findings) {
+    if let Some((prefix, verb)) = name.split_once('%').filter(|_| minor.link_alias_patterns) {
         found.check(
             verb == "d" && !prefix.is_empty(),
             format!("name {name:?} contains an invalid format verb, use %d suffix"),
@@ -83,7 +84,7 @@ fn alias(name: &str, tree: &Value, found: &mut Findings) {
     match at(tree, &["selector", "match"]).and_then(Value::as_str).filter(|cel| !cel.is_empty()) {
         None => found.error("link selector is required"),
         Some(cel) => {
-            if let Some(why) = cel::problem(cel, Scope::Link) {
+            if let Some(why) = cel::problem(cel, Scope::Link, minor) {
                 found.error(format!("link selector is invalid: {why}"));
             }
         }

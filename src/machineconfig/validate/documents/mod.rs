@@ -1,8 +1,12 @@
 //! Documents by themselves, one function per kind that has rules.
 
+mod bgp;
+mod container;
 mod kube;
 mod links;
+mod pools;
 mod routes;
+mod runtime;
 mod services;
 mod subnets;
 mod volumes;
@@ -14,6 +18,7 @@ use crate::machineconfig::cel::{self, Scope};
 use crate::machineconfig::documents::Document;
 use crate::machineconfig::go;
 use crate::machineconfig::minor::Minor;
+pub(super) use container::dependency_problems;
 
 pub(super) fn check(document: &Document, minor: &Minor, found: &mut Findings) {
     let tree = Value::Object(document.body.clone());
@@ -21,19 +26,18 @@ pub(super) fn check(document: &Document, minor: &Minor, found: &mut Findings) {
     match document.kind() {
         "HostnameConfig" => hostname(&tree, found),
         "TimeSyncConfig" => time_sync(&tree, found),
-        "ResolverConfig" => resolver(&tree, found),
+        "ResolverConfig" if minor.resolver_checked => resolver(&tree, found),
         "StaticHostConfig" => {
             found.check(!name.is_empty(), "name is required");
             found.check(go::addr(name).is_ok(), "name must be a valid IP address");
             found.check(!list(&tree, "hostnames").is_empty(), "at least one hostname is required");
         }
         "NetworkRuleConfig" => rule(name, &tree, found),
-        "UnattendedInstallConfig" => install(&tree, found),
+        "UnattendedInstallConfig" => install(&tree, minor, found),
         "DiscoveryIdentityConfig" => identity(&tree, found),
-        "DiscoveryServiceConfig" => {
-            found.check(!name.is_empty(), "name is required");
-            found.check(!text(&tree, "endpoint").is_empty(), "endpoint is required");
-        }
+        "DiscoveryServiceConfig" => discovery_service(name, &tree, found),
+        "BGPInstanceConfig" => bgp::check(name, &tree, found),
+        "ContainerConfig" => container::check(name, &tree, found),
         "KubeSpanConfig" => {
             let mtu = tree.get("mtu").and_then(Value::as_i64);
             found.check(mtu.is_none_or(|mtu| mtu >= 1280), "kubespan link MTU must be at least 1280");
@@ -54,11 +58,15 @@ pub(super) fn check(document: &Document, minor: &Minor, found: &mut Findings) {
         | "FilesystemScrubConfig" => {
             volumes::check(document.kind(), name, &tree, minor, found);
         }
-        kind if kind.starts_with("Kube") && kind != "KubeSpanEndpointsConfig" => kube::check(kind, name, &tree, found),
+        kind if kind.starts_with("Kube") && kind != "KubeSpanEndpointsConfig" => {
+            kube::check(kind, name, &tree, minor, found);
+        }
         kind => {
-            let _ = links::check(kind, name, &tree, found)
+            let _ = links::check(kind, name, &tree, minor, found)
                 || routes::check(kind, name, &tree, found)
-                || services::check(kind, name, &tree, found);
+                || pools::check(kind, name, &tree, minor, found)
+                || runtime::check(kind, name, &tree, minor, found)
+                || services::check(kind, name, &tree, minor, found);
         }
     }
 }
@@ -93,11 +101,8 @@ fn hostname(tree: &Value, found: &mut Findings) {
         return;
     }
     let label = hostname.split('.').next().unwrap_or_default();
-    if hostname.len() > 253 {
-        found.error(format!("fqdn is too long: {}", hostname.len()));
-    } else if label.is_empty() || label.len() > 63 {
-        found.error(format!("invalid hostname {label:?}"));
-    }
+    found.check(hostname.len() <= 253, format!("fqdn is too long: {}", hostname.len()));
+    found.check((1..=63).contains(&label.len()), format!("invalid hostname {label:?}"));
 }
 
 fn resolver(tree: &Value, found: &mut Findings) {
@@ -158,8 +163,7 @@ fn port_ranges(ports: &[Value]) -> Result<(), String> {
         let shown = range.as_str().map_or_else(|| range.to_string(), str::to_owned);
         let (low, high) = shown.split_once('-').unwrap_or((&shown, &shown));
         let (low, high): (u16, u16) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
-        let shown = if low == high { low.to_string() } else { format!("{low}-{high}") };
-        Some((low, high, shown))
+        Some((low, high, format!("{low}-{high}")))
     };
     let mut ranges: Vec<(u16, u16, String)> = ports.iter().filter_map(bounds).collect();
     ranges.sort_by_key(|(low, ..)| *low);
@@ -176,7 +180,7 @@ fn port_ranges(ports: &[Value]) -> Result<(), String> {
     Ok(())
 }
 
-fn install(tree: &Value, found: &mut Findings) {
+fn install(tree: &Value, minor: &Minor, found: &mut Findings) {
     if tree.get("installer").is_none_or(|installer| text(installer, "image").is_empty()) {
         found.warning(
             "installer.image is not set, if Talos is not booted from asset built by Image Factory, installation will \
@@ -188,23 +192,37 @@ fn install(tree: &Value, found: &mut Findings) {
         // Talos says "volume" here, though the field is the disk's.
         None => found.error("provisioning.volumeSelector.match is required"),
         Some(selector) => {
-            if let Some(why) = cel::problem(selector, Scope::Disk) {
+            if let Some(why) = cel::problem(selector, Scope::Disk, minor) {
                 found.error(format!("provisioning.volumeSelector.match: {why}"));
             }
         }
     }
 }
 
+fn discovery_service(name: &str, tree: &Value, found: &mut Findings) {
+    let endpoint = text(tree, "endpoint");
+    if name.is_empty() {
+        return found.error("name is required");
+    }
+    if endpoint.is_empty() {
+        return found.error("endpoint is required");
+    }
+    let url = go::Url::parse(endpoint).unwrap_or_default();
+    match url.scheme.as_str() {
+        "" => found.error("endpoint scheme is required"),
+        "http" | "https" | "grpc" => found.check(!url.hostname().is_empty(), "endpoint host is required"),
+        _ => found.error("endpoint scheme must be http://, https:// or grpc://"),
+    }
+}
+
 fn identity(tree: &Value, found: &mut Findings) {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
     if text(tree, "clusterID").is_empty() {
         return found.error("clusterID is required");
     }
     // Talos quotes the secret in what it says of it. This does not.
     match text(tree, "clusterSecret") {
         "" => found.error("clusterSecret is required"),
-        secret => match STANDARD.decode(secret) {
+        secret => match go::base64(secret) {
             Ok(bytes) if bytes.len() == 32 => {}
             Ok(bytes) => found.error(format!("invalid clusterSecret: expected 32 bytes, got {}", bytes.len())),
             Err(_) => found.error("invalid clusterSecret: illegal base64 data"),

@@ -7,7 +7,7 @@ use crate::machineconfig::go::{self, Url};
 use crate::machineconfig::validate::{Findings, number, text};
 
 /// Priorities of routing rules that Talos keeps for itself and for Linux.
-const RESERVED: [u32; 4] = [0, 32_500, 32_766, 32_767];
+const RESERVED: [u64; 4] = [0, 32_500, 32_766, 32_767];
 
 /// Whether `kind` is one of these.
 pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) -> bool {
@@ -68,17 +68,13 @@ fn probe(what: &str, tree: &Value, found: &mut Findings) {
 
 fn rule(name: &str, tree: &Value, found: &mut Findings) {
     found.check(!name.is_empty(), "name must be specified");
-    // As `strconv.ParseUint`, whose value on failure is zero, or the largest where it is out of range.
-    let digits = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
-    let why = if digits { "value out of range" } else { "invalid syntax" };
-    let priority = name.parse::<u32>().ok().filter(|_| digits);
-    if priority.is_none() {
-        found.error(format!(
-            "invalid name: must be priority parsable unsigned integer: strconv.ParseUint: parsing {name:?}: {why}"
-        ));
-    }
-    let priority = priority.unwrap_or(if digits { u32::MAX } else { 0 });
-    let reserved: Vec<String> = RESERVED.iter().map(u32::to_string).collect();
+    let priority = go::unsigned(name, 32).map_err(|why| {
+        found.error(format!("invalid name: must be priority parsable unsigned integer: {why}"));
+        // What Go makes of a text that is no number; of one too large it makes the largest, which is not reserved.
+        if why.ends_with("syntax") { 0 } else { u64::from(u32::MAX) }
+    });
+    let (Ok(priority) | Err(priority)) = priority;
+    let reserved: Vec<String> = RESERVED.iter().map(u64::to_string).collect();
     found.check(
         !RESERVED.contains(&priority),
         format!("priority must be between 1 and 32765 (excluding reserved priorities [{}])", reserved.join(" ")),

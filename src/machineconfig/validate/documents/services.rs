@@ -5,16 +5,17 @@ use serde_json::Value;
 use super::duration;
 use crate::machineconfig::cel::{self, Scope};
 use crate::machineconfig::go::Url;
+use crate::machineconfig::minor::Minor;
 use crate::machineconfig::pki;
-use crate::machineconfig::validate::{Findings, flag, list, text};
+use crate::machineconfig::validate::{Findings, flag, list, net, text};
 
 /// Checks a document of one of these kinds; of a kind that has no rules nothing is said.
-pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) -> bool {
+pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: &mut Findings) -> bool {
     match kind {
         "KmsgLogConfig" => kmsg(name, tree, found),
         "SideroLinkConfig" => siderolink(tree, found),
         "EventSinkConfig" => {
-            if let Err(why) = host_port(text(tree, "endpoint")) {
+            if let Err(why) = net::host_port(text(tree, "endpoint")) {
                 found.error(format!("event sink endpoint: {why}"));
             }
         }
@@ -33,7 +34,7 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
         "KernelModuleConfig" => found.check(!name.is_empty(), "name is required"),
         "SysctlConfig" => found.check(keys(tree, "params").all(|key| !key.is_empty()), "sysctl key cannot be empty"),
         "SysfsConfig" => found.check(keys(tree, "params").all(|key| !key.is_empty()), "sysfs key cannot be empty"),
-        "OOMConfig" => oom(tree, found),
+        "OOMConfig" => oom(tree, minor, found),
         "ImageVerificationConfig" => {
             for (index, rule) in list(tree, "rules").iter().enumerate() {
                 verification(index, rule, found);
@@ -69,6 +70,9 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
             let ca = text(tree, "ca");
             let ok = ca.is_empty() || pki::has_certificate(ca);
             found.check(ok, "ca must be a valid PEM-encoded certificate");
+            if let Some(identity) = tree.get("clientIdentity") {
+                client_identity(identity, minor, found);
+            }
         }
         _ => return false,
     }
@@ -85,31 +89,20 @@ fn is_variable(key: &str) -> bool {
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// `net.SplitHostPort`, for its error only.
-fn host_port(text: &str) -> Result<(), String> {
-    let fail = |why: &str| Err(if text.is_empty() { why.to_owned() } else { format!("address {text}: {why}") });
-    let Some(colon) = text.rfind(':') else { return fail("missing port in address") };
-    let (host, rest) = if text.starts_with('[') {
-        match text.find(']') {
-            None => return fail("missing ']' in address"),
-            Some(end) if end + 1 == text.len() => return fail("missing port in address"),
-            Some(end) if end + 1 == colon => (&text[1..end], 1),
-            Some(end) if text[end + 1..].starts_with(':') => return fail("too many colons in address"),
-            Some(_) => return fail("missing port in address"),
+/// The certificate and key that are shown to a registry.
+fn client_identity(pair: &Value, minor: &Minor, found: &mut Findings) {
+    if minor.client_identity_as_pem {
+        if let Err(why) = pki::check_pair(text(pair, "cert"), text(pair, "key")) {
+            found.error(format!("client identity: {why}"));
         }
-    } else {
-        if text[..colon].contains(':') {
-            return fail("too many colons in address");
-        }
-        (&text[..colon], 0)
-    };
-    if host[rest.min(host.len())..].contains('[') {
-        return fail("unexpected '[' in address");
+        return;
     }
-    if host.contains(']') {
-        return fail("unexpected ']' in address");
+    if let Err(why) = pki::check_certificate(text(pair, "cert")) {
+        found.error(format!("client identity certificate is invalid: {why}"));
     }
-    Ok(())
+    if let Err(why) = pki::check_pkcs8(text(pair, "key")) {
+        found.error(format!("client identity key is invalid: {why}"));
+    }
 }
 
 fn kmsg(name: &str, tree: &Value, found: &mut Findings) {
@@ -159,14 +152,14 @@ fn extension(name: &str, tree: &Value, found: &mut Findings) {
     }
 }
 
-fn oom(tree: &Value, found: &mut Findings) {
+fn oom(tree: &Value, minor: &Minor, found: &mut Findings) {
     let expressions = [
         ("triggerExpression", "trigger", Scope::OomTrigger),
         ("cgroupRankingExpression", "cgroup scoring", Scope::OomRanking),
     ];
     for (key, what, scope) in expressions {
         let expression = Some(text(tree, key)).filter(|expression| !expression.is_empty());
-        if let Some(why) = expression.and_then(|expression| cel::problem(expression, scope)) {
+        if let Some(why) = expression.and_then(|expression| cel::problem(expression, scope, minor)) {
             found.error(format!("OOM {what} expression is invalid: {why}"));
         }
     }

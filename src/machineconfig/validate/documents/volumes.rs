@@ -24,33 +24,63 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: 
     match kind {
         "ExistingVolumeConfig" => match selector(tree, &["discovery", "volumeSelector", "match"]) {
             None => found.error("volume selector is required"),
-            Some(cel) => judge(cel, "volume selector", Scope::Volume, found),
+            Some(cel) => judge(cel, "volume selector", Scope::Volume, minor, found),
         },
         "ExternalVolumeConfig" => external(tree, found),
-        "UserVolumeConfig" => user(tree, found),
+        "UserVolumeConfig" => user(tree, minor, found),
         _ => {
-            provisioning(tree, true, true, found);
+            provisioning(tree, true, true, minor, found);
             encryption(tree, found);
         }
     }
     upkeep(tree, found);
 }
 
-fn selector<'a>(tree: &'a Value, path: &[&str]) -> Option<&'a str> {
+pub(super) fn selector<'a>(tree: &'a Value, path: &[&str]) -> Option<&'a str> {
     at(tree, path).and_then(Value::as_str).filter(|cel| !cel.is_empty())
 }
 
-/// Whether anything at all is set below `key`.
-fn is_set(tree: &Value, key: &str) -> bool {
-    fn any(value: &Value) -> bool {
-        match value {
-            Value::Object(map) => map.values().any(any),
-            Value::String(text) => !text.is_empty(),
-            Value::Array(items) => !items.is_empty(),
-            value => !value.is_null(),
+/// A size as a document gives it.
+#[derive(Default)]
+pub(super) struct Size {
+    pub(super) is_set: bool,
+    pub(super) is_negative: bool,
+    /// In percent of what is there.
+    pub(super) is_relative: bool,
+    /// Zero for a relative one; without sign.
+    pub(super) bytes: u64,
+}
+
+impl Size {
+    pub(super) fn of(tree: &Value, key: &str) -> Self {
+        let text = text(tree, key);
+        let bare = text.strip_prefix('-');
+        let is_relative = text.contains('%');
+        Self {
+            is_set: !text.is_empty(),
+            is_negative: bare.is_some(),
+            is_relative,
+            bytes: go::size(bare.unwrap_or(text)).ok().filter(|_| !is_relative).unwrap_or_default(),
         }
     }
-    tree.get(key).is_some_and(any)
+}
+
+/// Whether anything at all is set below `key`. A struct that is there counts, unless it is one that cannot be absent.
+fn is_set(tree: &Value, key: &str) -> bool {
+    let Some(Value::Object(map)) = tree.get(key) else { return false };
+    map.iter().any(|(key, value)| match (key.as_str(), value) {
+        ("diskSelector", value) => !text(value, "match").is_empty(),
+        ("type" | "provider", value) => !matches!(value.as_str(), None | Some("" | "none")),
+        (_, Value::String(text)) => !text.is_empty(),
+        (_, Value::Array(items)) => !items.is_empty(),
+        (_, value) => !value.is_null(),
+    })
+}
+
+/// An encryption without provider and keys is none.
+fn is_encrypted(tree: &Value) -> bool {
+    let Some(config) = tree.get("encryption") else { return false };
+    !matches!(text(config, "provider"), "" | "none") || !list(config, "keys").is_empty()
 }
 
 fn system(name: &str, tree: &Value, minor: &Minor, found: &mut Findings) {
@@ -87,7 +117,7 @@ fn system(name: &str, tree: &Value, minor: &Minor, found: &mut Findings) {
         ),
         _ => {}
     }
-    provisioning(tree, false, true, found);
+    provisioning(tree, false, true, minor, found);
     encryption(tree, found);
     upkeep(tree, found);
 }
@@ -103,16 +133,20 @@ fn user_name(kind: &str, name: &str, found: &mut Findings) {
     );
 }
 
-fn user(tree: &Value, found: &mut Findings) {
+fn user(tree: &Value, minor: &Minor, found: &mut Findings) {
     match text(tree, "volumeType") {
         "directory" => {
-            for key in ["provisioning", "encryption", "filesystem", "mount"] {
-                let ok = !is_set(tree, key);
-                found.check(ok, format!("{key} spec is invalid for volumeType directory"));
+            for (key, is_set) in [
+                ("provisioning", is_set(tree, "provisioning")),
+                ("encryption", is_encrypted(tree)),
+                ("filesystem", is_set(tree, "filesystem")),
+                ("mount", is_set(tree, "mount")),
+            ] {
+                found.check(!is_set, format!("{key} spec is invalid for volumeType directory"));
             }
         }
         kind @ ("" | "partition" | "disk") => {
-            provisioning(tree, true, kind != "disk", found);
+            provisioning(tree, true, kind != "disk", minor, found);
             filesystem(tree.get("filesystem").unwrap_or(&Value::Null), found);
             encryption(tree, found);
         }
@@ -158,36 +192,32 @@ fn scrub(tree: &Value, found: &mut Findings) {
     found.check(interval == 0 || interval >= 10_000_000_000, "scrub interval: minimum value is 10s");
 }
 
-fn provisioning(tree: &Value, required: bool, sized: bool, found: &mut Findings) {
+fn provisioning(tree: &Value, required: bool, sized: bool, minor: &Minor, found: &mut Findings) {
     match selector(tree, &["provisioning", "diskSelector", "match"]) {
-        Some(cel) => judge(cel, "disk selector", Scope::Disk, found),
+        Some(cel) => judge(cel, "disk selector", Scope::Disk, minor, found),
         None => found.check(!required, "disk selector is required"),
     }
-    let size = |key| at(tree, &["provisioning", key]).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let (least, most) = (size("minSize"), size("maxSize"));
+    let spec = tree.get("provisioning").unwrap_or(&Value::Null);
+    let (least, most) = (Size::of(spec, "minSize"), Size::of(spec, "maxSize"));
     if !sized {
-        let grow = at(tree, &["provisioning", "grow"]).is_some();
-        return found
-            .check(least.is_none() && most.is_none() && !grow, "min size, max size and grow are not supported");
+        let any = least.is_set || most.is_set || spec.get("grow").is_some();
+        return found.check(!any, "min size, max size and grow are not supported");
     }
-    let bytes = |text: &str| go::size(text.trim_start_matches('-'));
-    match (least, most) {
-        (Some(least), Some(most)) if !most.ends_with('%') && !most.starts_with('-') => {
-            found.check(bytes(least) <= bytes(most), "min size is greater than max size");
-        }
-        (None, None) => found.check(!required, "min size or max size is required"),
-        _ => {}
+    if least.is_set && most.is_set && !most.is_relative && !most.is_negative {
+        found.check(least.bytes <= most.bytes, "min size is greater than max size");
+    } else {
+        found.check(!required || least.is_set || most.is_set, "min size or max size is required");
     }
-    found.check(least.is_none_or(|least| !least.starts_with('-')), "min size cannot be negative");
+    found.check(!least.is_negative, "min size cannot be negative");
 }
 
 fn encryption(tree: &Value, found: &mut Findings) {
     let Some(config) = tree.get("encryption") else { return };
     let (provider, keys) = (text(config, "provider"), list(config, "keys"));
-    let none = matches!(provider, "" | "none");
-    if none && keys.is_empty() {
+    if !is_encrypted(tree) {
         return;
     }
+    let none = matches!(provider, "" | "none");
     found.check(!none, "unsupported encryption provider: none");
     found.check(!keys.is_empty(), "encryption keys are required");
     let mut slots = Vec::new();
@@ -206,8 +236,8 @@ fn encryption(tree: &Value, found: &mut Findings) {
     }
 }
 
-fn judge(selector: &str, what: &str, scope: Scope, found: &mut Findings) {
-    if let Some(why) = cel::problem(selector, scope) {
+fn judge(selector: &str, what: &str, scope: Scope, minor: &Minor, found: &mut Findings) {
+    if let Some(why) = cel::problem(selector, scope, minor) {
         found.error(format!("{what} is invalid: {why}"));
     }
 }
