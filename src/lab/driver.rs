@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use super::fleet::applied::Authority;
 use super::fleet::{Listener, Port};
@@ -61,7 +62,7 @@ pub async fn run(shared: Shared, reach: Reach) {
             let mut world = shared.lock();
             let moved = world.advance();
             // Sockets can only have to change when the fleet was looked through, or one could not be had before.
-            let stale = looks != Some(world.looks()) || held;
+            let stale = looks != Some(world.looks()) || held || driver.rotation().is_some_and(|due| due.is_zero());
             looks = Some(world.looks());
             (moved, stale.then(|| world.fleet.listeners()), world.due())
         };
@@ -72,8 +73,7 @@ pub async fn run(shared: Shared, reach: Reach) {
             // For those who wait for a machine. It wakes this loop once more, which then finds nothing.
             shared.wake();
         }
-        let due = Some(due.map_or(ROTATION, |due| due.min(ROTATION))).filter(|_| !driver.open.is_empty()).or(due);
-        let due = if held { Some(due.map_or(HELD, |due| due.min(HELD))) } else { due };
+        let due = [due, driver.rotation(), held.then_some(HELD)].into_iter().flatten().min();
         tokio::select! {
             woken = changes.changed() => {
                 if woken.is_err() {
@@ -95,6 +95,12 @@ async fn pause(due: Option<Duration>) {
 }
 
 impl Driver {
+    /// When the oldest certificate has to be made anew, as a span from now.
+    fn rotation(&self) -> Option<Duration> {
+        let rotating = self.certificates.iter().filter(|(known, _)| known.3 != Port::Kubernetes);
+        rotating.map(|(_, (_, made))| ROTATION.saturating_sub(made.elapsed())).min()
+    }
+
     /// Answers whether an address is still held by a socket that is about to go.
     async fn reconcile(&mut self, wishes: &[Listener]) -> bool {
         let key = |wish: &Listener| (wish.ip, wish.port, wish.vmid, wish.boot);

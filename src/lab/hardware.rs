@@ -4,6 +4,7 @@
 //! start task reaches the hypervisor; the fleet boots it. Between the two
 //! nothing else is shared, as between QEMU and its guest.
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::inventory::Mac;
@@ -73,10 +74,10 @@ pub enum Medium {
         bytes: u64,
         serial: Option<String>,
     },
-    /// `head` is the beginning of the file: enough for [`super::image::Image::parse`].
+    /// `data` is the whole file, for [`super::image::Image::parse`] and [`super::cidata::parse`].
     Cdrom {
         volid: String,
-        head: Vec<u8>,
+        data: Bytes,
     },
     Empty,
 }

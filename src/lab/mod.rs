@@ -7,6 +7,7 @@
 //! lab obeys only what arrives on the wire.
 
 pub mod address;
+pub mod cidata;
 pub mod clock;
 pub mod driver;
 pub mod factory;

@@ -73,6 +73,7 @@ fn installer_names_carry_platform_and_flavour() {
     assert_eq!(flavour("nocloud-installer-secureboot"), Ok(("nocloud".into(), true)));
     assert_eq!(flavour("nocloud-installer"), Ok(("nocloud".into(), false)));
     assert_eq!(flavour("installer-secureboot"), Ok(("metal".into(), true)));
+    assert_eq!(flavour("installer"), Ok(("metal".into(), false)));
     assert!(flavour("something").is_err());
 }
 

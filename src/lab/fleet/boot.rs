@@ -108,7 +108,7 @@ impl Fleet {
         }
         if system.image.platform == "nocloud" {
             let drives = hardware.drives.iter().filter_map(|drive| match &drive.medium {
-                Medium::Cdrom { head, .. } => Some(head.as_slice()),
+                Medium::Cdrom { data, .. } => Some(&data[..]),
                 Medium::Disk { .. } | Medium::Empty => None,
             });
             match Seed::read(drives, hardware.serial.as_deref(), system.minor) {

@@ -39,7 +39,7 @@ pub(super) fn hand_over(hardware: &Hardware, disks: &Disks, enrolled: bool) -> H
         let Some(drive) = hardware.drives.iter().find(|drive| drive.device == *device) else { continue };
         let (image, disk) = match &drive.medium {
             Medium::Disk { volid, .. } => (disks.installed(volid).cloned(), Some(volid.clone())),
-            Medium::Cdrom { head, .. } => (Image::parse(head), None),
+            Medium::Cdrom { data, .. } => (Image::parse(data), None),
             Medium::Empty => (None, None),
         };
         let Some(image) = image else { continue };

@@ -85,7 +85,7 @@ impl Fleet {
             Drive { device: "scsi0".into(), medium: Medium::Disk { volid, bytes: 64 << 30, serial: None } },
             Drive {
                 device: "ide2".into(),
-                medium: Medium::Cdrom { volid: "impostor:cd".into(), head: image.to_bytes() },
+                medium: Medium::Cdrom { volid: "impostor:cd".into(), data: image.to_bytes().into() },
             },
         ];
         hardware.boot = vec!["ide2".into()];

@@ -1,8 +1,4 @@
-//! The `cidata` drive that nocloud reads: Proxmox's own cloud-init drive, as the lab writes it.
-//!
-//! A real one is an ISO image with three files. The lab's is one line of JSON
-//! behind a magic word, file name to text, as [`crate::lab::image`] does it for
-//! boot images.
+//! What nocloud makes of the `cidata` drive and of the SMBIOS serial number.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,6 +8,7 @@ use serde_json::Value;
 
 use super::minor::Minor;
 use crate::inventory::Mac;
+use crate::lab::cidata;
 
 /// What Talos takes from the drive and from SMBIOS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,13 +28,11 @@ pub struct SeedLink {
     pub dhcp: bool,
 }
 
-const MAGIC: &str = "talos-lab-cidata ";
-
 impl Seed {
     /// What the drives and the SMBIOS serial number come to. An error is one that Talos tries again for ever: its
     /// API never opens, and only the console tells why (Talos: platform/nocloud, controllers/config/acquire.go).
     pub(super) fn read<'a>(
-        drives: impl Iterator<Item = &'a [u8]>,
+        drives: impl IntoIterator<Item = &'a [u8]>,
         serial: Option<&str>,
         minor: &Minor,
     ) -> Result<Option<Self>, String> {
@@ -48,11 +43,7 @@ impl Seed {
         if let Some(url) = smbios.get("s") {
             return Err(format!("failed to download {url}meta-data: no web server is on the lab's network"));
         }
-        let mut drives = drives.filter_map(|head| {
-            let line = head.split(|byte| *byte == b'\n').next()?.strip_prefix(MAGIC.as_bytes())?;
-            serde_json::from_slice::<BTreeMap<String, String>>(line).ok()
-        });
-        let files = drives.next();
+        let files = drives.into_iter().find_map(cidata::parse);
         if files.is_none() && smbios.is_empty() {
             return Ok(None);
         }
@@ -182,7 +173,7 @@ config:
         assert_eq!((seed.hostname.as_deref(), &seed.config), (Some("lab-cp-1"), &None));
         assert_eq!(seed.links[0].addresses, [(Ipv4Addr::new(10, 83, 0, 5), 24)]);
         assert!(seed.links[0].is("ens18", "BC:24:11:62:36:01".parse().expect("a MAC")));
-        let none = Seed::read([&b"something else"[..]].into_iter(), None, minor::of("v1.12.4"));
+        let none = Seed::read([&b"something else"[..]], None, minor::of("v1.12.4"));
         assert_eq!(none, Ok(None));
         let named = read(&files, Some("ds=nocloud-net;h=by-smbios"), "v1.12.4").expect("it is good").expect("a seed");
         assert_eq!(named.hostname.as_deref(), Some("by-smbios"));
@@ -194,8 +185,8 @@ config:
     }
 
     fn read(files: &BTreeMap<&str, &str>, serial: Option<&str>, version: &str) -> Result<Option<Seed>, String> {
-        let head = format!("{MAGIC}{}\n", serde_json::json!(files));
-        Seed::read([head.as_bytes()].into_iter(), serial, minor::of(version))
+        let files = files.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        Seed::read([&cidata::to_bytes(&files)[..]], serial, minor::of(version))
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! The cloud-init drive: what Proxmox writes onto it from the VM's options.
 //!
-//! The real one is an ISO image with three files; the lab's holds the same
-//! files as one line of JSON behind a magic word, which is what the machines of
-//! the fleet read (qemu-server: src/PVE/QemuServer/Cloudinit.pm).
+//! Texts and names as qemu-server makes them (src/PVE/QemuServer/Cloudinit.pm);
+//! [`crate::lab::cidata`] says what the drive is in the lab.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,18 +11,17 @@ use super::formats::split_list;
 use super::property::{self, Properties};
 use super::schema::Schema;
 use super::vm::Vm;
+use crate::lab::cidata;
 
-const MAGIC: &str = "talos-lab-cidata ";
-
-/// The beginning of the drive of `vm`.
-pub(super) fn head(schema: &Schema, vm: &Vm) -> Vec<u8> {
+/// The image on the drive of `vm`.
+pub(super) fn image(schema: &Schema, vm: &Vm) -> Vec<u8> {
     let name = vm.config.get("name").cloned().unwrap_or_default();
     let files = BTreeMap::from([
         ("meta-data", format!("instance-id: {}\n", vm.digest())),
         ("network-config", network(schema, vm)),
         ("user-data", format!("#cloud-config\nhostname: {name}\nmanage_etc_hosts: true\n")),
     ]);
-    format!("{MAGIC}{}\n", serde_json::json!(files)).into_bytes()
+    cidata::to_bytes(&files)
 }
 
 /// Version 1 of the network configuration: one link for every card that has an ipconfig.
@@ -98,6 +96,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{text}");
         }
-        assert!(head(schema(9), &vm).starts_with(MAGIC.as_bytes()));
+        let files = cidata::parse(&image(schema(9), &vm)).expect("it is one");
+        assert_eq!(files["network-config"], text);
     }
 }

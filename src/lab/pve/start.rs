@@ -12,9 +12,6 @@ use super::volume;
 use crate::lab::hardware::{Drive, Firmware, Hardware, Medium, Nic};
 use crate::lab::world::World;
 
-/// Enough of a file to read a lab image's header.
-const HEAD: usize = 4096;
-
 /// The worker of `qmstart`.
 pub(super) fn work(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(), String> {
     let vm = world.pve.vms.get_mut(&vmid).filter(|vm| vm.node == node).ok_or_else(|| no_config(node, vmid))?;
@@ -194,12 +191,11 @@ pub(super) fn medium(world: &World, node: &str, vmid: u32, device: &str, text: &
     let found = volume::place(&world.site, node, &volid).and_then(|place| world.pve.volumes.get(&place));
     let Some(found) = found else { return Medium::Empty };
     if drive::is_cloudinit(&volid) {
-        let head = world.pve.vms.get(&vmid).map_or_else(Vec::new, |vm| super::seed::head(schema, vm));
-        return Medium::Cdrom { volid, head };
+        let data = world.pve.vms.get(&vmid).map_or_else(Vec::new, |vm| super::seed::image(schema, vm)).into();
+        return Medium::Cdrom { volid, data };
     }
-    let head = found.data[..found.data.len().min(HEAD)].to_vec();
     if drive::is_cdrom(&drive) {
-        return Medium::Cdrom { volid, head };
+        return Medium::Cdrom { volid, data: found.data.clone() };
     }
     let serial =
         drive.get("serial").map(|text| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned());

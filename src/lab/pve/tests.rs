@@ -216,6 +216,24 @@ async fn an_image_comes_from_the_labs_factory_and_reaches_the_drive() {
     let elsewhere = [("url", "https://example.com/x.iso"), ("content", "iso"), ("filename", "x.iso")];
     let upid = lab.data("POST", "/nodes/lab1/storage/local/download-url", &elsewhere).await;
     assert_eq!(lab.exit_of(&upid).await, "download failed: wget: unable to resolve host address 'example.com'");
+    // Bytes that are not those which were announced are not kept.
+    let zeroes = "0".repeat(64);
+    let wrong = [
+        ("url", url),
+        ("content", "iso"),
+        ("filename", "w.iso"),
+        ("checksum", &zeroes),
+        ("checksum-algorithm", "sha256"),
+    ];
+    let upid = lab.data("POST", "/nodes/lab1/storage/local/download-url", &wrong).await;
+    let exit = lab.exit_of(&upid).await;
+    let exit = exit.as_str().unwrap();
+    assert!(
+        exit.starts_with("checksum mismatch: got '") && exit.ends_with(&format!("' != expect '{zeroes}'")),
+        "{exit}"
+    );
+    let kept = lab.data("GET", "/nodes/lab1/storage/local/content", &[]).await;
+    assert!(kept.as_array().unwrap().iter().all(|volume| volume["volid"] != "local:iso/w.iso"), "{kept}");
 
     let options = [
         ("vmid", "100"),
@@ -247,8 +265,8 @@ async fn an_image_comes_from_the_labs_factory_and_reaches_the_drive() {
     let medium = |device: &str| &hardware.drives.iter().find(|drive| drive.device == device).unwrap().medium;
     assert!(matches!(medium("scsi0"), Medium::Disk { bytes, serial: Some(serial), .. }
         if *bytes == 10 << 30 && serial == "disk 1"));
-    let Medium::Cdrom { head, .. } = medium("ide2") else { panic!("no CD-ROM") };
-    assert_eq!(Image::parse(head), Some(image));
+    let Medium::Cdrom { data, .. } = medium("ide2") else { panic!("no CD-ROM") };
+    assert_eq!(Image::parse(data), Some(image));
 }
 
 #[tokio::test]

@@ -144,6 +144,32 @@ async fn the_console_tells_the_fingerprint_of_the_certificate() {
     }
 }
 
+#[tokio::test]
+async fn a_certificate_lives_for_twelve_hours_and_then_has_another_key() {
+    let lab = lab().await;
+    lab.power_on(101, "v1.13.0");
+    let ip = lab.address(101).await;
+    let first = Client::fingerprint(&lab, ip).await;
+    assert_eq!(first, Client::fingerprint(&lab, ip).await, "nothing has changed");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(12 * 3600)).await;
+    tokio::time::resume();
+    let renewed = async { while Client::fingerprint(&lab, ip).await == first {} };
+    tokio::time::timeout(Duration::from_secs(30), renewed).await.expect("it is made anew");
+
+    let (lab, client, _) = running("v1.13.0", "1.13").await;
+    let first = Client::fingerprint(&lab, IP.into()).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(12 * 3600)).await;
+    tokio::time::resume();
+    let renewed = async { while Client::fingerprint(&lab, IP.into()).await == first {} };
+    tokio::time::timeout(Duration::from_secs(30), renewed).await.expect("it is made anew");
+    client.machine().version(()).await.expect("a connection outlives the certificate it began with");
+    let cluster = Cluster::new("v1.13.0", "1.13");
+    let again = Client::mutual(&lab, IP.into(), &cluster.credentials()).await;
+    again.machine().version(()).await.expect("the same authority signed the next one");
+}
+
 /// A moment that is long for the lab and short for a test.
 #[tokio::test]
 async fn a_trial_that_is_renewed_goes_back_to_where_the_first_began() {

@@ -49,7 +49,7 @@ impl Lab {
             kernel_args: Vec::new(),
         };
         let disk = Medium::Disk { volid: format!("disk-{vmid}"), bytes: 64 << 30, serial: None };
-        let iso = Medium::Cdrom { volid: "iso".into(), head: image.to_bytes() };
+        let iso = Medium::Cdrom { volid: "iso".into(), data: image.to_bytes().into() };
         let hardware = Hardware {
             vmid,
             name: format!("vm-{vmid}"),

@@ -166,3 +166,16 @@ fn a_member_that_left_stays_away_until_its_next_boot() {
     bench.settle();
     assert!(bench.fleet.etcd_of(103).is_some());
 }
+
+#[test]
+fn half_of_the_members_are_no_quorum() {
+    let mut bench = Bench::new();
+    for vmid in [101, 102] {
+        bench.install(vmid, &Config::control_plane());
+    }
+    bench.bootstrap(101).expect("it is time");
+    assert!(bench.system(101).etcd_healthy && bench.system(102).etcd_healthy);
+    bench.fleet.power_off(101);
+    bench.settle();
+    assert!(!bench.system(102).etcd_healthy);
+}

@@ -120,7 +120,7 @@ fn vm(vmid: u32, image: &Image) -> Hardware {
             },
             Drive {
                 device: "ide2".into(),
-                medium: Medium::Cdrom { volid: "local:iso/talos.iso".into(), head: image.to_bytes() },
+                medium: Medium::Cdrom { volid: "local:iso/talos.iso".into(), data: image.to_bytes().into() },
             },
         ],
         boot: vec!["scsi0".into(), "ide2".into()],

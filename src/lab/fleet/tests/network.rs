@@ -56,8 +56,8 @@ fn the_seed_drive_gives_the_address_on_nocloud_alone() {
     let seed = |hardware: &mut Hardware| {
         let network = "version: 1\nconfig:\n- {type: physical, name: eth0, mac_address: 'bc:24:11:00:00:65', subnets: [{type: static, address: 10.83.0.77/24}]}\n";
         let files = serde_json::json!({"network-config": network, "user-data": "#cloud-config\nhostname: cp-1\n"});
-        let head = format!("talos-lab-cidata {files}\n").into_bytes();
-        hardware.drives.push(Drive { device: "ide0".into(), medium: Medium::Cdrom { volid: "seed".into(), head } });
+        let data = format!("talos-lab-cidata {files}\n").into();
+        hardware.drives.push(Drive { device: "ide0".into(), medium: Medium::Cdrom { volid: "seed".into(), data } });
     };
     let (bench, vmid) = maintenance(seed);
     assert_eq!((bench.ip(vmid), bench.system(vmid).hostname.as_str()), (Ipv4Addr::new(10, 83, 0, 77), "cp-1"));
@@ -147,9 +147,9 @@ fn the_guest_agent_needs_its_channel_and_its_extension() {
 fn the_seed_drive_may_carry_the_configuration() {
     let with = |user_data: &str| {
         let files = serde_json::json!({"user-data": user_data});
-        let head = format!("talos-lab-cidata {files}\n").into_bytes();
+        let data = format!("talos-lab-cidata {files}\n").into();
         let mut hardware = vm(101, &image("v1.12.4", "nocloud", true));
-        hardware.drives.push(Drive { device: "ide0".into(), medium: Medium::Cdrom { volid: "seed".into(), head } });
+        hardware.drives.push(Drive { device: "ide0".into(), medium: Medium::Cdrom { volid: "seed".into(), data } });
         let mut bench = Bench::new();
         bench.boot(hardware);
         bench

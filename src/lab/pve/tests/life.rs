@@ -1,6 +1,7 @@
 //! What VMs go through beside being created and started, and the people who may do it.
 
 use super::*;
+use crate::lab::site::{Acl, User};
 
 async fn vm(lab: &Lab, vmid: &str, more: &[(&str, &str)]) {
     let own = [("vmid", vmid), ("name", "one"), ("net0", "virtio,bridge=vmbr0"), ("scsi0", "local-lvm:4")];
@@ -138,6 +139,37 @@ async fn a_token_that_was_made_over_the_api_has_what_its_entries_give() {
     lab.data("DELETE", "/access/users/a@pve", &[]).await;
     lab.data("DELETE", "/access/roles/Mine", &[]).await;
     assert!(lab.shared.lock().site.acl.iter().all(|entry| entry.to.is_empty()));
+}
+
+#[tokio::test]
+async fn an_entry_counts_below_its_path_when_it_says_so() {
+    let ask = async |propagate: bool| {
+        let lab = lab(|site| {
+            let token = Token { secret: SECRET.into(), privsep: false, expire: 0 };
+            site.users.insert("a@pve".into(), User { enable: true, expire: 0 });
+            site.tokens.insert("a@pve!tt".into(), token);
+            let entry = |path: &str, propagate| Acl {
+                path: path.into(),
+                to: vec!["a@pve".into()],
+                role: "PVEAuditor".into(),
+                propagate,
+            };
+            site.acl.extend([entry("/vms", propagate), entry("/storage/local", false)]);
+        })
+        .await;
+        vm(&lab, "100", &[]).await;
+        let mut statuses = Vec::new();
+        for path in
+            ["/nodes/lab1/qemu/100/config", "/nodes/lab1/storage/local/status", "/nodes/lab1/storage/local-lvm/status"]
+        {
+            let url = format!("https://{}/api2/json{path}", lab.server.address());
+            let request = lab.client.get(url).header("Authorization", format!("PVEAPIToken=a@pve!tt={SECRET}"));
+            statuses.push(request.send().await.unwrap().status().as_u16());
+        }
+        statuses
+    };
+    assert_eq!(ask(true).await, [200, 200, 403]);
+    assert_eq!(ask(false).await, [403, 200, 403]);
 }
 
 #[tokio::test]
