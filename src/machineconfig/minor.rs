@@ -1,8 +1,9 @@
 //! How each Talos minor reads, merges and validates a configuration: one row each.
 //!
 //! This is the version that *runs* (the machine's), not the [contract](super::Contract), which says what was generated
-//! for it; a machine accepts older contracts unchanged. Code asks a field. Rows 1.9 and 1.10 were read from source,
-//! the others were observed on 1.11.6, 1.12.11, 1.13.9 and 1.14.0-rc.1.
+//! for it; a machine accepts older contracts unchanged. Code asks a field. What validation
+//! says was observed on 1.9.6, 1.10.9, 1.11.6, 1.12.11, 1.13.9 and 1.14.0-rc.1, the rest on these from 1.11 on; for 1.9
+//! and 1.10 it was read from source.
 
 use super::contract::{BadVersion, Version};
 
@@ -106,6 +107,8 @@ const V1_11: Minor = Minor {
     system_volumes: VOLUMES,
 };
 
+const V1_10: Minor = Minor { number: 10, system_volumes: &["EPHEMERAL", "IMAGECACHE"], ..V1_11 };
+
 const V1_12: Minor = Minor {
     number: 12,
     errors_name_document: true,
@@ -158,7 +161,7 @@ const V1_14: Minor = Minor {
     ..V1_13
 };
 
-const ROWS: [Minor; 6] = [Minor { number: 9, ..V1_11 }, Minor { number: 10, ..V1_11 }, V1_11, V1_12, V1_13, V1_14];
+const ROWS: [Minor; 6] = [Minor { number: 9, ..V1_10 }, V1_10, V1_11, V1_12, V1_13, V1_14];
 
 impl Minor {
     /// The newest row.
