@@ -9,6 +9,9 @@ use super::yaml::{Tree, natural};
 pub(super) fn document(document: &Document) -> Tree<'_> {
     let mut tree = Vec::new();
     let kind = document.schema();
+    if document.leftover().is_some() {
+        return Tree::Map(tree);
+    }
     if !kind.name.is_empty() {
         tree.extend([("apiVersion", Tree::Text("v1alpha1")), ("kind", Tree::Text(kind.name))]);
     }

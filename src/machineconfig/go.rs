@@ -1,6 +1,7 @@
 //! The few habits of Go's standard library that show in configurations: durations, URLs, addresses.
 
 mod addr;
+pub(super) mod types;
 mod url;
 
 pub(super) use addr::{addr, prefix};

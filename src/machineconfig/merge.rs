@@ -8,7 +8,7 @@ mod names;
 
 use serde_json::{Map, Value};
 
-use super::go::Url;
+use super::go::{self, Url};
 use super::minor::Minor;
 use super::schema::{Field, Kind, Merge, Struct, Text, Type};
 
@@ -43,6 +43,12 @@ pub(super) fn documents(
     minor: &Minor,
 ) -> Result<(), MergeError> {
     Merger { minor, kind: kind.name, path: Vec::new(), keys: Vec::new() }.fields(&kind.root, left, right)
+}
+
+/// What Talos says when a document is to merge into a deletion that was left over: the two Go types.
+pub(super) fn onto_leftover(kind: &str, named: bool) -> String {
+    let left = if named { "namedSelector" } else { "selector" };
+    format!("merge type mismatch left *decoder.{left} right {}", go::types::of_document(kind))
 }
 
 struct Merger<'a> {

@@ -13,6 +13,8 @@ pub struct Minor {
     pub(super) number: u32,
     /// Decoding errors name the document and its line.
     pub(super) errors_name_document: bool,
+    /// Words of YAML 1.1 are quoted like all that would be misread, by `"`; later by `'`.
+    pub(super) lookalikes_in_double_quotes: bool,
     /// Validation errors carry the document that they belong to.
     pub(super) validation_names_document: bool,
     /// A pointer to zero on the right overwrites the left.
@@ -33,6 +35,11 @@ pub struct Minor {
     pub(super) args_are_lists: bool,
     /// One patch file may hold the same document twice.
     pub(super) patch_may_repeat_document: bool,
+    /// A deletion of a document that is not there stays in the configuration as a document that cannot be read, and a
+    /// patch does not see the documents that it brought itself. Later it is passed over.
+    pub(super) deletes_left_over: bool,
+    /// Of two documents that configure one link, the peers of `veth` pairs included, the second fails to load.
+    pub(super) links_claimed_once: bool,
     /// A patch argument of one bare word is a file's name.
     pub(super) bare_word_is_file: bool,
     /// `$patch: delete` reaches below free-form objects.
@@ -62,6 +69,7 @@ const VOLUMES: &[&str] = &["STATE", "EPHEMERAL", "IMAGECACHE"];
 const V1_11: Minor = Minor {
     number: 11,
     errors_name_document: false,
+    lookalikes_in_double_quotes: true,
     validation_names_document: false,
     pointer_zero_overwrites: false,
     null_documents_fail: true,
@@ -72,6 +80,8 @@ const V1_11: Minor = Minor {
     max_size_cleared_by_omission: true,
     args_are_lists: false,
     patch_may_repeat_document: false,
+    deletes_left_over: true,
+    links_claimed_once: false,
     bare_word_is_file: false,
     deletes_in_free_form: false,
     install_required: true,
@@ -114,6 +124,9 @@ const V1_14: Minor = Minor {
     prefixes_fail_to_merge: false,
     free_form_package: "meta",
     patch_may_repeat_document: true,
+    deletes_left_over: false,
+    lookalikes_in_double_quotes: false,
+    links_claimed_once: true,
     install_required: false,
     control_plane_required: false,
     cross_document_checks: true,

@@ -23,7 +23,8 @@ pub(in crate::machineconfig) fn parse(text: &str, minor: &Minor) -> Result<Vec<O
         Ok(list) => list,
         Err(error) => {
             let nodes = yaml::documents(text).map_err(|_| error.to_string())?;
-            let tree = nodes.first().map_or(Value::Null, yaml::Node::to_value);
+            let mut tree = nodes.first().map_or(Value::Null, yaml::Node::to_value);
+            yaml::as_texts(&mut tree);
             if tree.is_null() && (nodes.len() <= 1 || minor.null_documents_fail) {
                 return Ok(Vec::new());
             }

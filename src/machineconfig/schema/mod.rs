@@ -132,6 +132,13 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
     DOCUMENTS.iter().find(|kind| kind.name == name)
 }
 
+static LEFTOVER: Kind = Kind { name: "$patch: delete", since: 9, root: Struct { fields: Vec::new(), nullable: false } };
+
+/// What stands for a kind where a deletion was left over.
+pub(super) fn leftover() -> &'static Kind {
+    &LEFTOVER
+}
+
 /// Every kind, v1alpha1 first.
 #[cfg(test)]
 pub(super) fn all() -> impl Iterator<Item = &'static Kind> {
