@@ -98,7 +98,7 @@ fn kind_of(node: &Node, minor: &Minor) -> Result<(String, &'static Kind), Fault>
 
 fn inner(node: &Node, minor: &Minor) -> Result<Document, Fault> {
     let (said, kind) = kind_of(node, minor)?;
-    let mut reader = Reader { minor, path: Vec::new(), problems: Vec::new(), strangers: Vec::new() };
+    let mut reader = Reader { minor, path: Vec::new(), problems: Vec::new(), strangers: Vec::new(), stop: None };
     let mut unknown = Vec::new();
     let mut body = Map::new();
     let entries = node.as_map().unwrap_or_default();
@@ -110,6 +110,9 @@ fn inner(node: &Node, minor: &Minor) -> Result<Document, Fault> {
     fields.extend(merged);
     reader.merge_key(node, &mut unknown);
     reader.fields(&fields, own, &kind.root, &mut body, &mut unknown);
+    if let Some((place, what)) = reader.stop {
+        return Err(Fault::Own { kind: said, what, place });
+    }
     if !reader.problems.is_empty() {
         return Err(Fault::Construct { kind: said, problems: reader.problems });
     }
@@ -129,6 +132,8 @@ struct Reader<'a> {
     problems: Vec<(Place, String)>,
     /// Where the unknown keys are.
     strangers: Vec<Place>,
+    /// Where a type's own decoder failed first, and what it said, on a Talos that stops there.
+    stop: Option<(Place, String)>,
 }
 
 impl Reader<'_> {
@@ -139,6 +144,14 @@ impl Reader<'_> {
     fn problem(&mut self, line: usize, why: &str) {
         let place = self.here(line);
         self.problems.push((place, format!("line {line}: {why}")));
+    }
+
+    fn wrong(&mut self, line: usize, wrong: scalar::Wrong) {
+        match wrong.own.filter(|_| self.minor.own_decoders_stop) {
+            Some(own) if self.stop.is_none() => self.stop = Some((self.here(line), own)),
+            Some(_) => {}
+            None => self.problem(line, &wrong.why),
+        }
     }
 
     /// Does `read` one step further down the path.
@@ -271,8 +284,8 @@ impl Reader<'_> {
                 let Data::Scalar { text, plain } = &node.data else { return self.mismatch(node, "a scalar") };
                 match scalar::read(text, *plain, kind, self.minor) {
                     Ok(value) => Some(value),
-                    Err(why) => {
-                        self.problem(node.line, &why);
+                    Err(wrong) => {
+                        self.wrong(node.line, wrong);
                         None
                     }
                 }
@@ -313,8 +326,8 @@ impl Reader<'_> {
         }
         let half = |half: &&'static str| {
             let Some(node) = node.get(half).filter(|node| !node.is_null()) else { return Ok((*half, String::new())) };
-            let text = node.text().ok_or((node.line, "expected base64 text".to_owned()))?;
-            scalar::base64(text).map(|text| (*half, text)).map_err(|why| (node.line, why))
+            let text = node.text().ok_or((node.line, scalar::Wrong::from("expected base64 text".to_owned())))?;
+            scalar::base64(text).map(|text| (*half, text)).map_err(|why| (node.line, scalar::Wrong::own(why)))
         };
         let mut pair = Map::new();
         for read in halves.iter().map(half) {
@@ -322,7 +335,7 @@ impl Reader<'_> {
                 Ok((key, text)) => {
                     pair.insert(key.to_owned(), Value::String(text));
                 }
-                Err((line, why)) => self.problem(line, &why),
+                Err((line, wrong)) => self.wrong(line, wrong),
             }
         }
         Some(Value::Object(pair))

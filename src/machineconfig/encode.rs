@@ -29,7 +29,10 @@ fn fields<'a>(root: &'a Struct, body: Option<&'a Map<String, Value>>) -> impl It
 /// What to write for a field, if it is written at all.
 fn one<'a>(field: &'a Field, value: Option<&'a Value>) -> Option<Tree<'a>> {
     let Some(value) = value else { return field.always.then(|| zero(field)) };
-    let zero_by = |key| value.get(key).is_none_or(|value| *value == Value::Array(Vec::new()) || *value == "");
+    let zero_by = |key| match (&field.kind, value.get(key)) {
+        (Type::Struct(root), Some(value)) => root.field(key).is_none_or(|field| is_zero(&field.kind, value)),
+        _ => true,
+    };
     let is_zero = if field.zero_by.is_empty() || field.pointer {
         is_zero(&field.kind, value)
     } else {
@@ -53,6 +56,15 @@ fn written<'a>(kind: &'a Type, value: &'a Value) -> Tree<'a> {
 
 fn zero_word(words: &str) -> &str {
     words.split('|').next().unwrap_or_default().trim_start_matches('=')
+}
+
+/// A zero of its kind, spelled out or not.
+pub(super) fn is_zero_text(kind: Text, text: &str) -> bool {
+    match kind {
+        Text::Enum(words) if !words.is_empty() => text.is_empty() || text == zero_word(words),
+        Text::Table => matches!(text, "" | "unspec"),
+        _ => text.is_empty(),
+    }
 }
 
 /// Go's YAML writes the keys of maps sorted as people do.
@@ -83,6 +95,7 @@ fn is_zero(kind: &Type, value: &Value) -> bool {
         (_, Value::Null) => true,
         (_, Value::String(text)) => match kind {
             Type::Duration => text == "0s",
+            Type::Text(kind) => is_zero_text(*kind, text),
             _ => text.is_empty(),
         },
         (_, Value::Number(number)) => number.as_f64() == Some(0.0),

@@ -1,10 +1,12 @@
 //! The few habits of Go's standard library that show in configurations: durations, URLs, addresses.
 
 mod addr;
+mod size;
 pub(super) mod types;
 mod url;
 
-pub(super) use addr::{addr, prefix};
+pub(super) use addr::{addr, addr_port, prefix};
+pub(super) use size::{bytes, shown_bytes};
 pub(super) use url::{Url, url};
 
 /// `1h30m`, `0s`, `-1.5ms`: nanoseconds, as `time.ParseDuration` has them.
@@ -82,31 +84,5 @@ pub(super) fn show_duration(nanoseconds: i64) -> String {
 
 /// `10GiB` in bytes; `None` for a percentage, which only the disk can settle.
 pub(super) fn size(text: &str) -> Option<u128> {
-    let digits = text.find(|symbol: char| !symbol.is_ascii_digit() && symbol != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    if number.is_empty() {
-        return None;
-    }
-    let scale: u128 = match unit.trim().to_ascii_lowercase().trim_end_matches('b') {
-        "" => 1,
-        "k" => 1000,
-        "m" => 1000_u128.pow(2),
-        "g" => 1000_u128.pow(3),
-        "t" => 1000_u128.pow(4),
-        "p" => 1000_u128.pow(5),
-        "e" => 1000_u128.pow(6),
-        "ki" => 1 << 10,
-        "mi" => 1 << 20,
-        "gi" => 1 << 30,
-        "ti" => 1 << 40,
-        "pi" => 1 << 50,
-        "ei" => 1 << 60,
-        _ => return None,
-    };
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let part: String = part.chars().take(18).collect();
-    let tenths = if part.is_empty() { 0 } else { part.parse::<u128>().ok()?.checked_mul(scale)? };
-    let part_scale = 10_u128.pow(u32::try_from(part.len()).ok()?);
-    whole.checked_mul(scale)?.checked_add(tenths / part_scale)
+    bytes(text).ok().map(u128::from)
 }

@@ -8,6 +8,7 @@ mod names;
 
 use serde_json::{Map, Value};
 
+use super::encode;
 use super::go::{self, Url};
 use super::minor::Minor;
 use super::schema::{Field, Kind, Merge, Struct, Text, Type};
@@ -142,6 +143,11 @@ impl Merger<'_> {
             (Type::Free, left, right) => return self.free(left, right),
             (Type::Url, left, right) => url(left, right),
             (Type::Pem(_) | Type::Bool | Type::Cel | Type::Bytes, left, right) => left.clone_from(right),
+            (Type::Text(kind), left, Value::String(right)) => {
+                if overwrite || !encode::is_zero_text(*kind, right) {
+                    *left = Value::from(right.as_str());
+                }
+            }
             (_, left, right) => {
                 if overwrite || !is_zero(right) {
                     left.clone_from(right);

@@ -27,6 +27,12 @@ pub struct Minor {
     pub(super) durations_take_zero: bool,
     /// Prefixes and addresses that are no list fail to merge, whatever they are.
     pub(super) prefixes_fail_to_merge: bool,
+    /// A type that reads its own texts ends decoding with its own words when it fails; later it is one problem of all.
+    pub(super) own_decoders_stop: bool,
+    /// The greatest size of a volume may be a percentage.
+    pub(super) sizes_take_percent: bool,
+    /// Sizes of volumes may have a minus.
+    pub(super) sizes_may_be_negative: bool,
     /// Where Go's type of free-form objects lives, for texts.
     pub(super) free_form_package: &'static str,
     /// A patch that does not repeat `maxSize` clears it, as all do with `minSize`.
@@ -76,6 +82,9 @@ const V1_11: Minor = Minor {
     integers_cut_fractions: true,
     durations_take_zero: false,
     prefixes_fail_to_merge: true,
+    own_decoders_stop: true,
+    sizes_take_percent: false,
+    sizes_may_be_negative: false,
     free_form_package: "v1alpha1",
     max_size_cleared_by_omission: true,
     args_are_lists: false,
@@ -102,6 +111,8 @@ const V1_12: Minor = Minor {
     needs_rbac_feature: false,
     pointer_zero_overwrites: true,
     null_documents_fail: false,
+    own_decoders_stop: false,
+    sizes_take_percent: true,
     max_size_cleared_by_omission: false,
     bare_word_is_file: true,
     deletes_in_free_form: true,
@@ -113,6 +124,7 @@ const V1_13: Minor = Minor {
     args_are_lists: true,
     integers_cut_fractions: false,
     durations_take_zero: true,
+    sizes_may_be_negative: true,
     host_dns_forward_checked: true,
     flannel_policies_checked: true,
     extensions_guide: "https://docs.siderolabs.com/talos/latest/platform-specific-installations/boot-assets",

@@ -27,6 +27,8 @@ pub(super) struct Node {
     pub(super) line: usize,
     /// How it was written: errors quote it so.
     pub(super) style: Style,
+    /// How the key before it was written.
+    pub(super) key: Style,
     /// The tag of a scalar, `!!str`, and behind `!!binary` the text as it was; errors quote that, too.
     pub(super) mark: Option<Box<str>>,
     /// What a mapping merges under `<<`, and how many entries were its own: the merged ones come after those.
@@ -121,7 +123,7 @@ impl Node {
                 Data::Map(map.iter().map(|(key, value)| (key.clone(), Self::of_value(value))).collect())
             }
         };
-        Self { line: 1, style: Style::Usual, mark: None, merge: None, data }
+        Self { line: 1, style: Style::Usual, key: Style::Usual, mark: None, merge: None, data }
     }
 }
 

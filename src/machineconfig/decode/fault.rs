@@ -36,6 +36,7 @@ impl DecodeError {
             Self::Document { what: Fault::Construct { problems, .. }, .. } => {
                 problems.iter().map(|(place, _)| place.clone()).collect()
             }
+            Self::Document { what: Fault::Own { place, .. }, .. } => vec![place.clone()],
             Self::Syntax(
                 SyntaxError::Scan { line, .. }
                 | SyntaxError::DuplicateKey { line, .. }
@@ -67,6 +68,9 @@ pub enum Fault {
     NotRegistered { kind: String, api_version: String },
     #[error("unknown keys found during decoding:\n{shown}")]
     UnknownKeys { shown: String, places: Vec<Place> },
+    /// A type's own decoder, in its own words.
+    #[error("error decoding {kind} to {}: {what}", go::types::of_document(kind))]
+    Own { kind: String, what: String, place: Place },
     #[error("error decoding {kind} to {}: yaml: construct errors: {}", go::types::of_document(kind), joined(problems))]
     Construct { kind: String, problems: Vec<(Place, String)> },
 }

@@ -39,18 +39,26 @@ impl Below {
 
 pub(super) fn render(unknown: Unknown, minor: &Minor) -> String {
     let mut writer = Writer { minor, text: String::new() };
-    writer.map(sorted(unknown), 0, 4);
+    let entries = writer.sorted(unknown);
+    writer.map(entries, 0, 4);
     writer.text
 }
 
-/// What Talos collects is a Go map, written in the order of its keys; what is below an unknown key stays as it was.
-fn sorted(mut entries: Unknown) -> Unknown {
-    entries.sort_by(|(a, _), (b, _)| yaml::natural(a, b));
-    entries
-}
+/// Keys as they are written, and what is below them.
+type Entries = Vec<(String, Tree)>;
 
-fn leaves(entries: Vec<(String, Node)>) -> Unknown {
-    entries.into_iter().map(|(key, node)| (key, Tree::Leaf(node))).collect()
+/// What is below an unknown key stays as it was.
+fn leaves(entries: Vec<(String, Node)>) -> Entries {
+    let leaf = |(key, node): (String, Node)| {
+        let mut shown = String::new();
+        match node.key {
+            Style::Single => yaml::single(&key, &mut shown),
+            Style::Double => yaml::double(&key, &mut shown),
+            _ => shown = key,
+        }
+        (shown, Tree::Leaf(node))
+    };
+    entries.into_iter().map(leaf).collect()
 }
 
 struct Writer<'a> {
@@ -59,11 +67,17 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// What Talos collects is a Go map, written in the order of its keys.
+    fn sorted(&self, mut entries: Unknown) -> Entries {
+        entries.sort_by(|(a, _), (b, _)| yaml::natural(a, b));
+        entries.into_iter().map(|(key, tree)| (self.key(&key), tree)).collect()
+    }
+
     /// `deeper` is where what is below an entry begins: behind a dash that is not four columns after the keys.
-    fn map(&mut self, entries: Unknown, indent: usize, deeper: usize) {
+    fn map(&mut self, entries: Entries, indent: usize, deeper: usize) {
         for (key, tree) in entries {
             self.text.push_str(&" ".repeat(indent));
-            self.key(&key);
+            self.text.push_str(&key);
             self.text.push(':');
             self.below(tree, deeper);
         }
@@ -73,7 +87,8 @@ impl Writer<'_> {
         match tree {
             Tree::Map(entries) => {
                 self.text.push('\n');
-                self.map(sorted(entries), indent, indent + 4);
+                let entries = self.sorted(entries);
+                self.map(entries, indent, indent + 4);
             }
             Tree::List(items) => self.list(items, indent),
             Tree::Leaf(Node { style: Style::Usual, mark: None, data: Data::Map(entries), .. })
@@ -122,7 +137,10 @@ impl Writer<'_> {
             Tree::Leaf(Node { data: Data::List(items), style: Style::Usual, .. }) if !items.is_empty() => {
                 self.list(items.into_iter().map(Tree::Leaf).collect(), indent + 2);
             }
-            Tree::Map(entries) => self.map(sorted(entries), indent + 2, indent + 4),
+            Tree::Map(entries) => {
+                let entries = self.sorted(entries);
+                self.map(entries, indent + 2, indent + 4);
+            }
             Tree::List(items) => self.list(items, indent + 2),
             other @ Tree::Leaf(_) => return self.below(other, indent + 2),
         }
@@ -132,15 +150,17 @@ impl Writer<'_> {
     }
 
     /// As the YAML writer of that Talos has it, which is not always our own.
-    fn key(&mut self, key: &str) {
+    fn key(&self, key: &str) -> String {
+        let mut text = String::new();
         match key {
-            "=" => self.text.push_str(key),
-            "<<" if !self.minor.errors_name_document => self.text.push_str(key),
+            "=" => text.push_str(key),
+            "<<" if !self.minor.errors_name_document => text.push_str(key),
             key if self.minor.lookalikes_in_double_quotes && yaml::looks_like_other(key) => {
-                yaml::double(key, &mut self.text);
+                yaml::double(key, &mut text)
             }
-            key => yaml::key(key, &mut self.text),
+            key => yaml::key(key, &mut text),
         }
+        text
     }
 
     fn block(&mut self, own: &str, style: &Style, indent: usize) {
@@ -186,11 +206,13 @@ impl Writer<'_> {
             }
             (_, Data::Map(entries)) => {
                 self.text.push('{');
-                for (at, (key, value)) in entries.iter().enumerate() {
+                for (at, (key, tree)) in leaves(entries.clone()).iter().enumerate() {
                     self.text.push_str(if at == 0 { "" } else { ", " });
-                    self.key(key);
+                    self.text.push_str(key);
                     self.text.push_str(": ");
-                    self.flow(value);
+                    if let Tree::Leaf(value) = tree {
+                        self.flow(value);
+                    }
                 }
                 self.text.push('}');
             }

@@ -62,12 +62,11 @@ struct Walk {
 impl Walk {
     /// The node without its deletions; `None` when it is to go itself, or when that leaves nothing of what was
     /// something. Aliases are left alone.
-    fn node(&mut self, node: Node, above: Above) -> Result<Option<Node>, String> {
+    fn node(&mut self, mut node: Node, above: Above) -> Result<Option<Node>, String> {
         if matches!(node.style, Style::Alias(_)) {
             return Ok(Some(node));
         }
-        let Node { line, style, mark, merge, data } = node;
-        let data = match data {
+        let data = match std::mem::replace(&mut node.data, Data::List(Vec::new())) {
             Data::Map(entries) => {
                 let mut kept: Vec<(String, Node)> = Vec::new();
                 let mut entries = entries.into_iter();
@@ -110,7 +109,7 @@ impl Walk {
             }
             scalar @ Data::Scalar { .. } => scalar,
         };
-        Ok(Some(Node { line, style, mark, merge, data }))
+        Ok(Some(Node { data, ..node }))
     }
 
     /// Notes a deletion. `first` is the first entry beside it: that is what an element of a list is known by.

@@ -110,6 +110,7 @@ fn kind(code: &'static str, path: &str, lines: &[Line]) -> Type {
         "mode" => Type::Text(Text::Mode),
         "port" => Type::Text(Text::Port),
         "prefix" => Type::Text(Text::Prefix),
+        "disksize" => Type::Text(Text::DiskSize),
         "size" => Type::Text(Text::Size),
         "sizematch" => Type::Text(Text::SizeMatch),
         "table" => Type::Text(Text::Table),

@@ -71,6 +71,7 @@ impl<'a> Reader<'a> {
         Ok(root.unwrap_or(Node {
             line,
             style: Style::Usual,
+            key: Style::Usual,
             mark: None,
             merge: None,
             data: Data::Scalar { text: String::new(), plain: true },
@@ -119,7 +120,7 @@ impl<'a> Reader<'a> {
             }
             _ => return Err(SyntaxError::Refused { line, what: "an unexpected construct" }),
         };
-        let node = Node { line, style, mark, merge, data };
+        let node = Node { line, style, key: Style::Usual, mark, merge, data };
         if let Some(id) = anchor {
             self.anchors.insert(id, (node.clone(), self.nodes - before));
         }
@@ -160,10 +161,11 @@ impl<'a> Reader<'a> {
                 event if event.is_node() => self.node(event, line, depth + 1)?,
                 _ => continue,
             };
-            let Data::Scalar { text: key, plain } = key.data else {
+            let (key_style, data) = (key.style, key.data);
+            let Data::Scalar { text: key, plain } = data else {
                 return Err(SyntaxError::Refused { line, what: "a mapping key has to be a scalar" });
             };
-            let value = self.value(line, depth)?;
+            let value = Node { key: key_style, ..self.value(line, depth)? };
             if plain && key == "<<" {
                 *merge = Some(Box::new((0, value.clone())));
                 merge_key(value, &mut merged)?;
