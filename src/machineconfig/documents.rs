@@ -18,6 +18,8 @@ use super::{encode, exclude};
 #[derive(Clone)]
 pub struct Document {
     schema: &'static Kind,
+    /// The Talos that read it, which is the one that writes it.
+    minor: Minor,
     /// A deletion that found nothing, which stands in the list itself. Written it is `{}`, and nothing reads that.
     leftover: Option<Box<Selector>>,
     /// Decoded form: what Go's struct would hold, without `apiVersion` and `kind`.
@@ -25,12 +27,16 @@ pub struct Document {
 }
 
 impl Document {
-    pub(super) fn new(schema: &'static Kind, body: Map<String, Value>) -> Self {
-        Self { schema, leftover: None, body }
+    pub(super) fn new(schema: &'static Kind, minor: Minor, body: Map<String, Value>) -> Self {
+        Self { schema, minor, leftover: None, body }
     }
 
-    pub(super) fn of_leftover(selector: Selector) -> Self {
-        Self { schema: schema::leftover(), leftover: Some(Box::new(selector)), body: Map::new() }
+    pub(super) fn of_leftover(selector: Selector, minor: Minor) -> Self {
+        Self { leftover: Some(Box::new(selector)), ..Self::new(schema::leftover(), minor, Map::new()) }
+    }
+
+    pub(super) fn minor(&self) -> &Minor {
+        &self.minor
     }
 
     pub(super) fn leftover(&self) -> Option<&Selector> {

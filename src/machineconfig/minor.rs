@@ -33,6 +33,11 @@ pub struct Minor {
     pub(super) sizes_take_percent: bool,
     /// Sizes of volumes may have a minus.
     pub(super) sizes_may_be_negative: bool,
+    /// Encryption of a volume is written when its provider or its keys are set, whatever else is; before, when anything
+    /// is.
+    pub(super) zero_by_fields: bool,
+    /// `cluster.controlPlane` is written even when it is null.
+    pub(super) null_control_plane_written: bool,
     /// Where Go's type of free-form objects lives, for texts.
     pub(super) free_form_package: &'static str,
     /// A patch that does not repeat `maxSize` clears it, as all do with `minSize`.
@@ -85,6 +90,8 @@ const V1_11: Minor = Minor {
     own_decoders_stop: true,
     sizes_take_percent: false,
     sizes_may_be_negative: false,
+    zero_by_fields: false,
+    null_control_plane_written: true,
     free_form_package: "v1alpha1",
     max_size_cleared_by_omission: true,
     args_are_lists: false,
@@ -113,6 +120,7 @@ const V1_12: Minor = Minor {
     null_documents_fail: false,
     own_decoders_stop: false,
     sizes_take_percent: true,
+    zero_by_fields: true,
     max_size_cleared_by_omission: false,
     bare_word_is_file: true,
     deletes_in_free_form: true,
@@ -137,6 +145,7 @@ const V1_14: Minor = Minor {
     free_form_package: "meta",
     patch_may_repeat_document: true,
     deletes_left_over: false,
+    null_control_plane_written: false,
     lookalikes_in_double_quotes: false,
     links_claimed_once: true,
     install_required: false,

@@ -111,7 +111,7 @@ impl Node {
     pub(super) fn of_value(value: &Value) -> Self {
         let scalar = |text: String, plain| Data::Scalar { text, plain };
         let data = match value {
-            Value::Null => scalar(String::new(), true),
+            Value::Null => scalar("null".to_owned(), true),
             Value::Bool(flag) => scalar(flag.to_string(), true),
             Value::Number(number) => scalar(number.to_string(), true),
             Value::String(text) => match timestamp::of(text) {

@@ -185,11 +185,8 @@ fn port(text: &str, plain: bool, minor: &Minor) -> Result<Value, Wrong> {
     }
 }
 
-/// Base64 in canonical spelling. The redaction mark passes: a machine hands it out and takes it back.
+/// Base64 in canonical spelling.
 pub(super) fn base64(text: &str) -> Result<String, String> {
-    if text == "******" {
-        return Ok(text.to_owned());
-    }
     let joined: String = text.split(['\n', '\r']).collect();
     let bytes = STANDARD.decode(&joined).map_err(|error| match error {
         base64::DecodeError::InvalidByte(at, _) => format!("illegal base64 data at input byte {at}"),

@@ -235,7 +235,12 @@ fn strategic(text: &str, minor: &Minor) -> Result<Vec<Item>, DecodeError> {
         if node.is_null() && !minor.null_documents_fail {
             continue;
         }
-        let (selectors, left) = delete::extract(line, node, minor)?;
+        // Documents are read one after the other, so an error in one before this comes first.
+        let (selectors, left) =
+            delete::extract(line, node, minor).map_err(|error| match Documents::decode(&rest, minor, true) {
+                Err(earlier) if !matches!(earlier, DecodeError::Empty) => earlier,
+                _ => error,
+            })?;
         let kept = left.into_iter().filter(|node| node.as_map().is_none_or(|map| !super::documents::is_bare(map)));
         let before = rest.len();
         rest.extend(kept);
@@ -370,7 +375,7 @@ fn merged(mut documents: Documents, items: &[Item], minor: &Minor) -> Result<Sta
             Item::Delete(selector) => selector.id(),
             Item::Merge(document) => document.id(),
         };
-        match (item, list[..seen].iter().position(|document| document.id() == id)) {
+        match (item, list[..seen].iter().rposition(|document| document.id() == id)) {
             (Item::Delete(selector), Some(at)) if selector.is_whole() => {
                 list.remove(at);
                 before -= usize::from(at < before);
@@ -381,7 +386,7 @@ fn merged(mut documents: Documents, items: &[Item], minor: &Minor) -> Result<Sta
                 ..Wrong::default()
             })?,
             (Item::Delete(selector), None) if minor.deletes_left_over => {
-                list.push(Document::of_leftover(selector.clone()));
+                list.push(Document::of_leftover(selector.clone(), *minor));
             }
             (Item::Delete(_), None) => {}
             (Item::Merge(right), Some(at)) => {

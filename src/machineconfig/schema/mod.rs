@@ -7,7 +7,7 @@
 //! A block is `Kind since`, then indented `path: name:type, …` lines (`.` is the document itself). Type codes:
 //! `s` text, `i` integer, `u8` … `u64` unsigned ones, `b` boolean, `dur`, `url`, `pem{…}` base64 of PEM, `b64`, `args`, `cel`, `bytes`, `obj`,
 //! `U` free-form, `[x]` list, `{x}` map; `enum` (with its words where they are known: `enum|a|b~12|c~9-11`, zero first; 1.12 brought the second and lost the third), `table`, `addr`, `prefix`, `addrport`, `mac`, `port`, `mode`, `size`, `disksize`,
-//! `sizematch` are texts that have to parse. Suffixes: `?` Go pointer, `*` always written, `(R)` merging replaces,
+//! `sizematch` are texts that have to parse. Suffixes: `?` Go pointer, `*` always written, `^` so until 1.13, `(R)` merging replaces,
 //! `(K:key)` elements merge by that key, `(K=key)` elements are replaced by that key, `(Z:a+b)` zero when these fields
 //! are, `[obj?]` a list of pointers, `@1.N` first version, `!` a bare (not nullable) network type, which differs nowhere here.
 
@@ -77,6 +77,8 @@ pub(super) struct Field {
     pub(super) pointer: bool,
     /// Written even when zero.
     pub(super) always: bool,
+    /// Written even when zero by Talos 1.13 and earlier.
+    pub(super) once_always: bool,
     /// The fields that say whether the struct is zero, joined by `+`, where not all of them do.
     pub(super) zero_by: &'static str,
     /// How merging treats what is on both sides.
