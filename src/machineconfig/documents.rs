@@ -93,9 +93,12 @@ impl Documents {
 
     /// Reads a configuration as a machine of this Talos minor would: kinds and fields it does not know are errors.
     pub fn parse_for(text: &str, minor: &Minor) -> Result<Self, DecodeError> {
-        let nodes = yaml::documents(text)?;
-        let documents = Self::decode(&nodes, minor, false)?;
-        documents.checked(&nodes, minor)
+        let read = yaml::documents_at(text);
+        let nodes: Vec<Node> = read.list.into_iter().map(|(_, node)| node).collect();
+        match (Self::decode(&nodes, minor, false), read.end) {
+            (Ok(_) | Err(DecodeError::Empty), Some(end)) => Err(end.into()),
+            (documents, _) => documents?.checked(&nodes, minor),
+        }
     }
 
     /// Decodes every document. In a patch, ids may repeat where the minor allows it.

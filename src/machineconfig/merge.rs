@@ -182,8 +182,14 @@ impl Merger<'_> {
 
     fn keyed(&mut self, item: &Type, key: &str, how: Merge, left: &mut Value, right: &Value) -> Result<(), MergeError> {
         let (Value::Array(list), Value::Array(right)) = (left, right) else { return Ok(()) };
+        // Where elements are replaced, only those are looked at that were there before, and the last of them counts.
+        let before = list.len();
         for element in right {
-            let same = list.iter().position(|left| same_element(left, element, key));
+            let is = |left: &Value| same_element(left, element, key);
+            let same = match how {
+                Merge::KeyedReplace(_) => list[..before].iter().rposition(is),
+                _ => list.iter().position(is),
+            };
             match (same, how) {
                 (None, _) => list.push(element.clone()),
                 (Some(at), Merge::KeyedReplace(_)) => list[at].clone_from(element),

@@ -28,7 +28,8 @@ pub(in crate::machineconfig) struct Selector {
 /// it.
 pub(super) fn extract(line: usize, node: Node, minor: &Minor) -> Result<(Vec<Selector>, Option<Node>), DecodeError> {
     let is_map = node.as_map().is_some();
-    let mut walk = Walk { header: Header::of(&node), is_map, path: Vec::new(), found: Vec::new() };
+    let missing = ["apiVersion", "kind"].into_iter().find(|key| node.get(key).is_none());
+    let mut walk = Walk { header: Header::of(&node), is_map, missing, path: Vec::new(), found: Vec::new() };
     // Where it failed, the walk has stopped.
     match walk.node(node, Above::Nothing) {
         Ok(left) => Ok((walk.found, left)),
@@ -55,6 +56,8 @@ struct Walk {
     header: Header,
     /// Whether the document is a mapping: nothing else can say what it is.
     is_map: bool,
+    /// The first key that it would need to go as a whole.
+    missing: Option<&'static str>,
     path: Vec<String>,
     found: Vec<Selector>,
 }
@@ -134,12 +137,8 @@ impl Walk {
             return Err("expected a mapping node".to_owned());
         }
         let Header { api_version, kind, .. } = &self.header;
-        if self.path.is_empty() {
-            for (key, word) in [("apiVersion", api_version), ("kind", kind)] {
-                if word.is_empty() {
-                    return Err(format!("missing {key} in document for which $patch: delete is used"));
-                }
-            }
+        if let Some(key) = self.missing.filter(|_| self.path.is_empty()) {
+            return Err(format!("missing {key} in document for which $patch: delete is used"));
         }
         if kind.is_empty() != api_version.is_empty() {
             return Err(format!("kind and apiVersion must be both set for path {path}"));

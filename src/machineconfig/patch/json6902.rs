@@ -49,8 +49,13 @@ pub(in crate::machineconfig) fn parse(text: &str, minor: &Minor) -> Result<Vec<O
     let list = match json {
         Ok(list) => list,
         Err(error) => {
-            let nodes = yaml::documents(text).map_err(|_| error.to_string())?;
-            let mut tree = nodes.first().map_or(Value::Null, yaml::Node::to_value);
+            // Of several documents the first one is read, and nothing looks at the others.
+            let read = yaml::documents_at(text);
+            let nodes = read.list;
+            if nodes.is_empty() && read.end.is_some() {
+                return Err(error.to_string());
+            }
+            let mut tree = nodes.first().map_or(Value::Null, |(_, node)| node.to_value());
             yaml::as_texts(&mut tree);
             if tree.is_null() && (nodes.len() <= 1 || minor.null_documents_fail) {
                 return Ok(Vec::new());

@@ -226,12 +226,12 @@ impl Patch {
 }
 
 fn strategic(text: &str, minor: &Minor) -> Result<Vec<Item>, DecodeError> {
-    let nodes = yaml::documents_at(text)?;
+    let read = yaml::documents_at(text);
     let mut items = Vec::new();
     let mut rest = Vec::new();
     // Selectors and the documents left over are decoded apart, so remember which selectors come before which.
     let mut order = Vec::new();
-    for (line, node) in nodes {
+    for (line, node) in read.list {
         if node.is_null() && !minor.null_documents_fail {
             continue;
         }
@@ -247,10 +247,11 @@ fn strategic(text: &str, minor: &Minor) -> Result<Vec<Item>, DecodeError> {
         order.push((selectors, rest.len() > before));
     }
     let any = order.iter().any(|(selectors, _)| !selectors.is_empty());
-    let documents = match Documents::decode(&rest, minor, true) {
-        Err(DecodeError::Empty) if any => Vec::new(),
-        decoded if minor.patch_may_repeat_document => decoded?.list,
-        decoded => decoded?.checked_in_order(&rest, minor)?.list,
+    let documents = match (Documents::decode(&rest, minor, true), read.end) {
+        (Ok(_) | Err(DecodeError::Empty), Some(end)) => return Err(end.into()),
+        (Err(DecodeError::Empty), None) if any => Vec::new(),
+        (decoded, _) if minor.patch_may_repeat_document => decoded?.list,
+        (decoded, _) => decoded?.checked_in_order(&rest, minor)?.list,
     };
     let mut documents = documents.into_iter();
     for (selectors, has_document) in order {

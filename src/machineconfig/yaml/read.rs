@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use granit_parser::{Event, Parser, ScalarStyle, StructureStyle, Tag};
+use serde_json::Value;
 
 use super::{Data, Node, Style, SyntaxError};
 
@@ -16,22 +17,31 @@ const MAX_NODES: usize = 200_000;
 
 /// Every document of `text`; one that holds only comments is there as a null.
 pub(in crate::machineconfig) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
-    Ok(documents_at(text)?.into_iter().map(|(_, node)| node).collect())
+    let read = documents_at(text);
+    read.end.map_or(Ok(read.list.into_iter().map(|(_, node)| node).collect()), Err)
 }
 
-/// Every document with the line at which it begins: that of its `---`, where it has one.
-pub(in crate::machineconfig) fn documents_at(text: &str) -> Result<Vec<(usize, Node)>, SyntaxError> {
+/// A text as far as it is YAML.
+pub(in crate::machineconfig) struct Documents {
+    /// Every document with the line at which it begins: that of its `---`, where it has one.
+    pub(in crate::machineconfig) list: Vec<(usize, Node)>,
+    /// Why there are no more. Talos looks at each document before it reads the next one, so what is wrong with those
+    /// above comes first.
+    pub(in crate::machineconfig) end: Option<SyntaxError>,
+}
+
+pub(in crate::machineconfig) fn documents_at(text: &str) -> Documents {
     let parser = Parser::new_from_str(text);
     let mut reader = Reader { source: text, parser, span: 0..0, anchors: HashMap::new(), nodes: 0 };
-    let mut documents = Vec::new();
-    while let Some((event, line)) = reader.next()? {
-        if let Event::DocumentStart(explicit, ..) = event {
-            reader.anchors.clear();
-            let node = reader.document(line)?;
-            documents.push((if explicit { line } else { node.line }, node));
+    let mut list = Vec::new();
+    let end = loop {
+        match reader.document_at() {
+            Ok(Some(document)) => list.push(document),
+            Ok(None) => break None,
+            Err(error) => break Some(error),
         }
-    }
-    Ok(documents)
+    };
+    Documents { list, end }
 }
 
 struct Reader<'a> {
@@ -57,6 +67,29 @@ impl<'a> Reader<'a> {
                 text: error.info(),
             }),
         }
+    }
+
+    fn document_at(&mut self) -> Result<Option<(usize, Node)>, SyntaxError> {
+        let mut before = self.span.end;
+        while let Some((event, line)) = self.next()? {
+            if let Event::DocumentStart(explicit, ..) = event {
+                self.directives(before, line)?;
+                self.anchors.clear();
+                let node = self.document(line)?;
+                return Ok(Some((if explicit { line } else { node.line }, node)));
+            }
+            before = self.span.end;
+        }
+        Ok(None)
+    }
+
+    /// Go reads YAML 1.1 only, if a document says which it is.
+    fn directives(&self, before: usize, line: usize) -> Result<(), SyntaxError> {
+        let above = self.source.get(before..self.span.start).unwrap_or_default();
+        let versions = above.lines().filter_map(|line| line.strip_prefix("%YAML"));
+        let others = versions.filter(|version| version.split('#').next().unwrap_or_default().trim() != "1.1");
+        let what = "found incompatible YAML document";
+        if others.count() > 0 { Err(SyntaxError::Refused { line, what }) } else { Ok(()) }
     }
 
     fn document(&mut self, line: usize) -> Result<Node, SyntaxError> {
@@ -110,7 +143,9 @@ impl<'a> Reader<'a> {
                 if mark.as_deref() == Some("!!binary") {
                     mark = Some(format!("!!binary {text}").into());
                 }
-                let (text, plain) = tagged(text, style == Style::Usual, mark.as_deref());
+                let Some((text, plain)) = tagged(text, style == Style::Usual, mark.as_deref()) else {
+                    return Err(SyntaxError::Refused { line, what: "cannot decode a scalar as what its tag says" });
+                };
                 (style, Data::Scalar { text, plain })
             }
             Event::SequenceStart(style, ..) => (collection(style), Data::List(self.list(depth)?)),
@@ -211,16 +246,20 @@ fn shown(tag: &Tag) -> Box<str> {
 
 /// A scalar as its tag wants it. One that Go does not know, `!!str` and `!!binary` make a text of it; the others say
 /// that it is to be read like a plain one.
-fn tagged(text: String, plain: bool, tag: Option<&str>) -> (String, bool) {
+fn tagged(text: String, plain: bool, tag: Option<&str>) -> Option<(String, bool)> {
     match tag {
-        None => (text, plain),
-        Some("!!bool" | "!!int" | "!!float" | "!!null" | "!!timestamp") => (text, true),
+        None => Some((text, plain)),
+        Some("!!bool") => matches!(super::resolve(&text), Value::Bool(_)).then_some((text, true)),
+        Some("!!null") => super::is_null(&text).then_some((text, true)),
+        Some("!!int") => super::integer(&text).map(|_| (text, true)),
+        Some("!!float") => super::resolve(&text).is_number().then_some((text, true)),
+        Some("!!timestamp") => super::timestamp::read(&text).map(|_| (text, true)),
         Some(tag) if tag.starts_with("!!binary") => {
             let joined: String = text.split_whitespace().collect();
             let bytes = base64::engine::general_purpose::STANDARD.decode(joined).ok();
-            (bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text), false)
+            Some((bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text), false))
         }
-        Some(_) => (text, false),
+        Some(_) => Some((text, false)),
     }
 }
 
