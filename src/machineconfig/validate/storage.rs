@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Findings, at, flag, list, number, text};
+use crate::machineconfig::go;
 use crate::machineconfig::minor::Minor;
 
 pub(super) fn install(install: Option<&Value>, minor: &Minor, found: &mut Findings) {
@@ -40,13 +41,21 @@ pub(super) fn disks(machine: &Value, found: &mut Findings) {
         let last = partitions.len().saturating_sub(1);
         for partition in &partitions[..last] {
             found.check(
-                !matches!(text(partition, "size"), "" | "0"),
+                partition.get("size").is_some_and(is_some_size),
                 format!(
                     "partition for disk {:?} is set to occupy full disk, but it's not the last partition in the list",
                     text(disk, "device")
                 ),
             );
         }
+    }
+}
+
+/// A size is written as a number where a text would not say it exactly; nothing, or zero, stands for what is left.
+fn is_some_size(size: &Value) -> bool {
+    match size {
+        Value::Number(number) => number.as_u64() != Some(0),
+        size => go::bytes(size.as_str().unwrap_or_default()).is_ok_and(|bytes| bytes > 0),
     }
 }
 

@@ -4,9 +4,11 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, StructureStyle};
+use base64::Engine as _;
+use granit_parser::{Event, Parser, ScalarStyle, StructureStyle, Tag};
+use serde_json::Value;
 
-use super::{Data, Node, SyntaxError};
+use super::{Data, Node, Style, SyntaxError};
 
 /// Deeper nesting than any configuration has; keeps recursion far from the end of the stack.
 const MAX_DEPTH: usize = 100;
@@ -15,16 +17,31 @@ const MAX_NODES: usize = 200_000;
 
 /// Every document of `text`; one that holds only comments is there as a null.
 pub(in crate::machineconfig) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
+    let read = documents_at(text);
+    read.end.map_or(Ok(read.list.into_iter().map(|(_, node)| node).collect()), Err)
+}
+
+/// A text as far as it is YAML.
+pub(in crate::machineconfig) struct Documents {
+    /// Every document with the line at which it begins: that of its `---`, where it has one.
+    pub(in crate::machineconfig) list: Vec<(usize, Node)>,
+    /// Why there are no more. Talos looks at each document before it reads the next one, so what is wrong with those
+    /// above comes first.
+    pub(in crate::machineconfig) end: Option<SyntaxError>,
+}
+
+pub(in crate::machineconfig) fn documents_at(text: &str) -> Documents {
     let parser = Parser::new_from_str(text);
     let mut reader = Reader { source: text, parser, span: 0..0, anchors: HashMap::new(), nodes: 0 };
-    let mut documents = Vec::new();
-    while let Some((event, line)) = reader.next()? {
-        if let Event::DocumentStart(..) = event {
-            reader.anchors.clear();
-            documents.push(reader.document(line)?);
+    let mut list = Vec::new();
+    let end = loop {
+        match reader.document_at() {
+            Ok(Some(document)) => list.push(document),
+            Ok(None) => break None,
+            Err(error) => break Some(error),
         }
-    }
-    Ok(documents)
+    };
+    Documents { list, end }
 }
 
 struct Reader<'a> {
@@ -52,6 +69,29 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn document_at(&mut self) -> Result<Option<(usize, Node)>, SyntaxError> {
+        let mut before = self.span.end;
+        while let Some((event, line)) = self.next()? {
+            if let Event::DocumentStart(explicit, ..) = event {
+                self.directives(before, line)?;
+                self.anchors.clear();
+                let node = self.document(line)?;
+                return Ok(Some((if explicit { line } else { node.line }, node)));
+            }
+            before = self.span.end;
+        }
+        Ok(None)
+    }
+
+    /// Go reads YAML 1.1 only, if a document says which it is.
+    fn directives(&self, before: usize, line: usize) -> Result<(), SyntaxError> {
+        let above = self.source.get(before..self.span.start).unwrap_or_default();
+        let versions = above.lines().filter_map(|line| line.strip_prefix("%YAML"));
+        let others = versions.filter(|version| version.split('#').next().unwrap_or_default().trim() != "1.1");
+        let what = "found incompatible YAML document";
+        if others.count() > 0 { Err(SyntaxError::Refused { line, what }) } else { Ok(()) }
+    }
+
     fn document(&mut self, line: usize) -> Result<Node, SyntaxError> {
         let mut root = None;
         while let Some((event, line)) = self.next()? {
@@ -63,8 +103,10 @@ impl<'a> Reader<'a> {
         }
         Ok(root.unwrap_or(Node {
             line,
-            flow: false,
-            alias: None,
+            style: Style::Usual,
+            key: Style::Usual,
+            mark: None,
+            merge: None,
             data: Data::Scalar { text: String::new(), plain: true },
         }))
     }
@@ -76,27 +118,44 @@ impl<'a> Reader<'a> {
         let before = self.nodes;
         self.count(1, line)?;
         let anchor = event.anchor_id().filter(|id| *id != 0);
-        let flow = matches!(
-            event,
-            Event::SequenceStart(StructureStyle::Flow, ..) | Event::MappingStart(StructureStyle::Flow, ..)
-        );
-        let data = match event {
+        let (mut mark, mut merge) = (None, None);
+        let (style, data) = match event {
             Event::Alias(id) => {
                 let Some((node, size)) = self.anchors.get(&id).cloned() else {
                     return Err(SyntaxError::Refused { line, what: "an anchor contains itself" });
                 };
                 self.count(size, line)?;
-                return Ok(Node { line, alias: self.source.get(self.span.clone()).map(str::to_owned), ..node });
+                let name = self.source.get(self.span.clone()).unwrap_or_default().trim_start_matches('*');
+                return Ok(Node { line, style: Style::Alias(name.into()), mark: None, ..node });
             }
             Event::Scalar(text, style, _, tag) => {
-                let string = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
-                Data::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain && !string }
+                mark = tag.as_deref().map(shown);
+                let style = match style {
+                    ScalarStyle::Plain => Style::Usual,
+                    ScalarStyle::SingleQuoted => Style::Single,
+                    ScalarStyle::DoubleQuoted => Style::Double,
+                    ScalarStyle::Literal => Style::Literal,
+                    ScalarStyle::Folded => Style::Folded,
+                };
+                // The parser has a word for what is not there.
+                let text =
+                    if self.span.is_empty() && style == Style::Usual { String::new() } else { text.into_owned() };
+                if mark.as_deref() == Some("!!binary") {
+                    mark = Some(format!("!!binary {text}").into());
+                }
+                let Some((text, plain)) = tagged(text, style == Style::Usual, mark.as_deref()) else {
+                    return Err(SyntaxError::Refused { line, what: "cannot decode a scalar as what its tag says" });
+                };
+                (style, Data::Scalar { text, plain })
             }
-            Event::SequenceStart(..) => Data::List(self.list(depth)?),
-            Event::MappingStart(..) => Data::Map(self.map(depth)?),
+            Event::SequenceStart(style, ..) => (collection(style), Data::List(self.list(depth)?)),
+            Event::MappingStart(style, ..) => {
+                let entries = self.map(depth, &mut merge)?;
+                (collection(style), Data::Map(entries))
+            }
             _ => return Err(SyntaxError::Refused { line, what: "an unexpected construct" }),
         };
-        let node = Node { line, flow, alias: None, data };
+        let node = Node { line, style, key: Style::Usual, mark, merge, data };
         if let Some(id) = anchor {
             self.anchors.insert(id, (node.clone(), self.nodes - before));
         }
@@ -123,7 +182,11 @@ impl<'a> Reader<'a> {
         Ok(items)
     }
 
-    fn map(&mut self, depth: usize) -> Result<Vec<(String, Node)>, SyntaxError> {
+    fn map(
+        &mut self,
+        depth: usize,
+        merge: &mut Option<Box<(usize, Node)>>,
+    ) -> Result<Vec<(String, Node)>, SyntaxError> {
         let mut entries: Vec<(String, Node)> = Vec::new();
         let mut merged: Vec<(String, Node)> = Vec::new();
         let mut seen = Seen::default();
@@ -133,11 +196,13 @@ impl<'a> Reader<'a> {
                 event if event.is_node() => self.node(event, line, depth + 1)?,
                 _ => continue,
             };
-            let Data::Scalar { text: key, plain } = key.data else {
+            let (key_style, data) = (key.style, key.data);
+            let Data::Scalar { text: key, plain } = data else {
                 return Err(SyntaxError::Refused { line, what: "a mapping key has to be a scalar" });
             };
-            let value = self.value(line, depth)?;
+            let value = Node { key: key_style, ..self.value(line, depth)? };
             if plain && key == "<<" {
+                *merge = Some(Box::new((0, value.clone())));
                 merge_key(value, &mut merged)?;
             } else if let Some(first) = seen.before(&entries, &key) {
                 return Err(SyntaxError::DuplicateKey { line, key, first });
@@ -145,6 +210,9 @@ impl<'a> Reader<'a> {
                 seen.add(&key, line);
                 entries.push((key, value));
             }
+        }
+        if let Some(merge) = merge {
+            merge.0 = entries.len();
         }
         for (key, value) in merged {
             if seen.before(&entries, &key).is_none() {
@@ -162,6 +230,36 @@ impl<'a> Reader<'a> {
             }
         }
         Err(SyntaxError::Refused { line, what: "the document ends inside a mapping" })
+    }
+}
+
+fn collection(style: StructureStyle) -> Style {
+    if style == StructureStyle::Flow { Style::Flow } else { Style::Usual }
+}
+
+/// `!!str` or `!own`.
+fn shown(tag: &Tag) -> Box<str> {
+    let handle = tag.handle();
+    let handle = if handle == "tag:yaml.org,2002:" { "!!" } else { handle };
+    format!("{handle}{}", tag.suffix()).into()
+}
+
+/// A scalar as its tag wants it. One that Go does not know, `!!str` and `!!binary` make a text of it; the others say
+/// that it is to be read like a plain one.
+fn tagged(text: String, plain: bool, tag: Option<&str>) -> Option<(String, bool)> {
+    match tag {
+        None => Some((text, plain)),
+        Some("!!bool") => matches!(super::resolve(&text), Value::Bool(_)).then_some((text, true)),
+        Some("!!null") => super::is_null(&text).then_some((text, true)),
+        Some("!!int") => super::integer(&text).map(|_| (text, true)),
+        Some("!!float") => super::resolve(&text).is_number().then_some((text, true)),
+        Some("!!timestamp") => super::timestamp::read(&text).map(|_| (text, true)),
+        Some(tag) if tag.starts_with("!!binary") => {
+            let joined: String = text.split_whitespace().collect();
+            let bytes = base64::engine::general_purpose::STANDARD.decode(joined).ok();
+            Some((bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text), false))
+        }
+        Some(_) => Some((text, false)),
     }
 }
 
