@@ -13,12 +13,13 @@ use serde_json::{Map, Value};
 use super::documents::Document;
 use super::minor::Minor;
 use super::place::{self, Place};
-use super::schema::{self, Field, Struct, Type};
-use super::yaml::{Data, Node};
+use super::redact::REDACTED;
+use super::schema::{self, Field, Kind, Struct, Type};
+use super::yaml::{Data, Node, Style};
 
 pub use fault::{DecodeError, Fault};
 
-/// The identity of a document as its top-level keys give it, before anything else is looked at.
+/// The identity of a document as its top-level keys give it, before anything else is looked at: a null is its word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) api_version: String,
@@ -29,10 +30,8 @@ pub(super) struct Header {
 
 impl Header {
     pub(super) fn of(node: &Node) -> Self {
-        let text = |key| node.get(key).and_then(Node::text).unwrap_or_default().to_owned();
-        // A name of null is the word here, though nothing once it is decoded.
-        let name = node.get("name").and_then(Node::source).unwrap_or_default().to_owned();
-        Self { api_version: text("apiVersion"), kind: text("kind"), name }
+        let text = |key| node.get(key).and_then(Node::source).unwrap_or_default().to_owned();
+        Self { api_version: text("apiVersion"), kind: text("kind"), name: text("name") }
     }
 
     /// `apiVersion/kind/name`, as errors show it.
@@ -50,42 +49,78 @@ pub(super) fn document(node: &Node, minor: &Minor) -> Result<Document, DecodeErr
     } else {
         String::new()
     };
-    inner(node, &header, minor).map_err(|what| DecodeError::Document { at, line: node.line, what })
+    inner(node, minor).map_err(|what| match what {
+        // A crash that Talos catches further up.
+        Fault::NothingBehind(_) => DecodeError::Document { at: String::new(), line: node.line, what },
+        what => DecodeError::Document { at, line: node.line, what },
+    })
 }
 
-fn inner(node: &Node, header: &Header, minor: &Minor) -> Result<Document, Fault> {
-    let marks_v1alpha1 = |(key, _): &(String, Node)| {
-        matches!(key.as_str(), "version" | "machine" | "cluster" | "debug" | "persist" | "apiVersion")
-    };
-    let kind = if header.kind.is_empty() {
-        if !node.as_map().is_some_and(|entries| entries.iter().any(marks_v1alpha1)) {
-            return Err(Fault::MissingKind);
+/// The kind and the version that a document gives, as Talos looks for them: anywhere among keys *and* values of the top
+/// level, the next one being the answer.
+fn kind_and_version(node: &Node) -> Result<(String, String), Fault> {
+    let entries = node.as_map().unwrap_or_default();
+    let flat: Vec<(&str, Option<&str>)> = entries
+        .iter()
+        .flat_map(|(key, value)| {
+            [(key.as_str(), Some(key.as_str())), (value.source().unwrap_or_default(), value.text())]
+        })
+        .collect();
+    let (mut kind, mut version) = (String::new(), String::new());
+    for (at, (word, _)) in flat.iter().enumerate() {
+        let target = match *word {
+            "kind" => &mut kind,
+            "apiVersion" => &mut version,
+            "machine" | "cluster" | "debug" | "persist" => {
+                "v1alpha1".clone_into(&mut version);
+                continue;
+            }
+            _ => continue,
+        };
+        let (_, next) = flat.get(at + 1).ok_or(Fault::NothingBehind(flat.len()))?;
+        if let Some(next) = next {
+            (*next).clone_into(target);
         }
-        schema::kind("").expect("v1alpha1 is always known")
-    } else {
-        if header.api_version.is_empty() && minor.errors_name_document {
-            return Err(Fault::MissingApiVersion);
-        }
-        let known = schema::kind(&header.kind).filter(|kind| minor.knows(kind.since));
-        known.filter(|_| header.api_version == "v1alpha1").ok_or_else(|| Fault::NotRegistered {
-            kind: header.kind.clone(),
-            api_version: header.api_version.clone(),
-        })?
-    };
-    let mut reader = Reader { minor, path: Vec::new(), problems: Vec::new(), strangers: Vec::new() };
+    }
+    Ok((kind, version))
+}
+
+fn kind_of(node: &Node, minor: &Minor) -> Result<(String, &'static Kind), Fault> {
+    let (kind, api_version) = kind_and_version(node)?;
+    match (kind.as_str(), api_version.as_str()) {
+        ("", "v1alpha1") => return Ok((kind, schema::kind("").expect("v1alpha1 is always known"))),
+        ("", _) => return Err(Fault::MissingKind),
+        (_, "") if minor.errors_name_document => return Err(Fault::MissingApiVersion),
+        _ => {}
+    }
+    let known = schema::kind(&kind).filter(|known| minor.knows(known.since) && api_version == "v1alpha1");
+    known.map(|known| (kind.clone(), known)).ok_or(Fault::NotRegistered { kind, api_version })
+}
+
+fn inner(node: &Node, minor: &Minor) -> Result<Document, Fault> {
+    let (said, kind) = kind_of(node, minor)?;
+    let mut reader = Reader { minor, path: Vec::new(), problems: Vec::new(), strangers: Vec::new(), stop: None };
     let mut unknown = Vec::new();
     let mut body = Map::new();
-    let fields: Vec<(String, Node)> = node.as_map().unwrap_or_default().to_vec();
-    let own = |key: &str| !kind.name.is_empty() && matches!(key, "apiVersion" | "kind");
-    let fields: Vec<_> = fields.into_iter().filter(|(key, _)| !own(key)).collect();
-    reader.fields(&fields, &kind.root, &mut body, &mut unknown);
+    let entries = node.as_map().unwrap_or_default();
+    let skipped = |(key, _): &&(String, Node)| !kind.name.is_empty() && matches!(key.as_str(), "apiVersion" | "kind");
+    let (head, merged) = entries.split_at(own_entries(node));
+    let fields = |part: &[(String, Node)]| part.iter().filter(|entry| !skipped(entry)).cloned().collect::<Vec<_>>();
+    let (mut fields, merged) = (fields(head), fields(merged));
+    let own = fields.len();
+    fields.extend(merged);
+    reader.merge_key(node, &mut unknown);
+    reader.fields(&fields, own, &kind.root, &mut body, &mut unknown);
+    if let Some((place, what)) = reader.stop {
+        return Err(Fault::Own { kind: said, what, place });
+    }
     if !reader.problems.is_empty() {
-        return Err(Fault::Construct { kind: header.kind.clone(), problems: reader.problems });
+        return Err(Fault::Construct { kind: said, problems: reader.problems });
     }
     if !unknown.is_empty() {
-        return Err(Fault::UnknownKeys { shown: unknown::render(unknown), places: reader.strangers });
+        return Err(Fault::UnknownKeys { shown: unknown::render(unknown, minor), places: reader.strangers });
     }
-    Ok(Document::new(kind, body))
+    Ok(Document::new(kind, *minor, body))
 }
 
 /// Unknown keys below one mapping.
@@ -98,6 +133,8 @@ struct Reader<'a> {
     problems: Vec<(Place, String)>,
     /// Where the unknown keys are.
     strangers: Vec<Place>,
+    /// Where a type's own decoder failed first, and what it said, on a Talos that stops there.
+    stop: Option<(Place, String)>,
 }
 
 impl Reader<'_> {
@@ -110,6 +147,14 @@ impl Reader<'_> {
         self.problems.push((place, format!("line {line}: {why}")));
     }
 
+    fn wrong(&mut self, line: usize, wrong: scalar::Wrong) {
+        match wrong.own.filter(|_| self.minor.own_decoders_stop) {
+            Some(own) if self.stop.is_none() => self.stop = Some((self.here(line), own)),
+            Some(_) => {}
+            None => self.problem(line, &wrong.why),
+        }
+    }
+
     /// Does `read` one step further down the path.
     fn at<T>(&mut self, part: String, read: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(part);
@@ -118,14 +163,28 @@ impl Reader<'_> {
         value
     }
 
+    /// Talos does what `<<` says, and then finds no field of that name. Only maps may merge.
+    fn merge_key(&mut self, node: &Node, unknown: &mut Unknown) {
+        if let Some((_, merged)) = node.merge.as_deref() {
+            let place = self.at("<<".to_owned(), |reader| reader.here(merged.line));
+            self.strangers.push(place);
+            unknown.push(("<<".to_owned(), unknown::Tree::Leaf(merged.clone())));
+        }
+    }
+
+    /// From the entry `own` on they came by a merge: what is unknown among those nobody looks for.
     fn fields(
         &mut self,
         entries: &[(String, Node)],
+        own: usize,
         to: &Struct,
         body: &mut Map<String, Value>,
         unknown: &mut Unknown,
     ) {
-        for (key, node) in entries {
+        let mut others = Unknown::new();
+        for (index, (key, node)) in entries.iter().enumerate() {
+            let before = self.strangers.len();
+            let unknown = if index < own { &mut *unknown } else { &mut others };
             match to.field(key).filter(|field| self.minor.knows(field.since)) {
                 None => {
                     let place = self.at(key.clone(), |reader| reader.here(node.line));
@@ -142,6 +201,9 @@ impl Reader<'_> {
                     }
                 }
             }
+            if index >= own {
+                self.strangers.truncate(before);
+            }
         }
     }
 
@@ -150,17 +212,29 @@ impl Reader<'_> {
         if node.is_null() { None } else { self.value(node, &field.kind, below) }
     }
 
+    /// Talos does not look for unknown keys behind an alias.
+    fn value(&mut self, node: &Node, kind: &Type, below: &mut unknown::Below) -> Option<Value> {
+        if !matches!(node.style, Style::Alias(_)) {
+            return self.own_value(node, kind, below);
+        }
+        let before = self.strangers.len();
+        let value = self.own_value(node, kind, &mut unknown::Below::default());
+        self.strangers.truncate(before);
+        value
+    }
+
     /// An element of a list or a value of a map, where a null is a zero.
     fn item(&mut self, node: &Node, kind: &Type, below: &mut unknown::Below) -> Option<Value> {
         if node.is_null() { Some(zero(kind)) } else { self.value(node, kind, below) }
     }
 
-    fn value(&mut self, node: &Node, kind: &Type, below: &mut unknown::Below) -> Option<Value> {
+    fn own_value(&mut self, node: &Node, kind: &Type, below: &mut unknown::Below) -> Option<Value> {
         match kind {
             Type::Struct(to) => {
                 let Data::Map(entries) = &node.data else { return self.mismatch(node, "a mapping") };
                 let mut body = Map::new();
-                self.fields(entries, to, &mut body, below.map());
+                self.merge_key(node, below.map());
+                self.fields(entries, own_entries(node), to, &mut body, below.map());
                 Some(Value::Object(body))
             }
             Type::List(item) => {
@@ -211,8 +285,8 @@ impl Reader<'_> {
                 let Data::Scalar { text, plain } = &node.data else { return self.mismatch(node, "a scalar") };
                 match scalar::read(text, *plain, kind, self.minor) {
                     Ok(value) => Some(value),
-                    Err(why) => {
-                        self.problem(node.line, &why);
+                    Err(wrong) => {
+                        self.wrong(node.line, wrong);
                         None
                     }
                 }
@@ -245,6 +319,7 @@ impl Reader<'_> {
     /// Both halves are always there afterwards: an absent one is the *empty* half, and overwrites in a merge.
     fn pem(&mut self, node: &Node, halves: &[&'static str], below: &mut unknown::Below) -> Option<Value> {
         let Data::Map(entries) = &node.data else { return self.mismatch(node, "a certificate and key") };
+        self.merge_key(node, below.map());
         for (key, node) in entries.iter().filter(|(key, _)| !halves.contains(&key.as_str())) {
             let place = self.at(key.clone(), |reader| reader.here(node.line));
             self.strangers.push(place);
@@ -252,8 +327,12 @@ impl Reader<'_> {
         }
         let half = |half: &&'static str| {
             let Some(node) = node.get(half).filter(|node| !node.is_null()) else { return Ok((*half, String::new())) };
-            let text = node.text().ok_or((node.line, "expected base64 text".to_owned()))?;
-            scalar::base64(text).map(|text| (*half, text)).map_err(|why| (node.line, why))
+            let text = node.text().ok_or((node.line, scalar::Wrong::from("expected base64 text".to_owned())))?;
+            // A machine hands keys out with the mark in their place, and takes it back.
+            if *half == "key" && text == REDACTED {
+                return Ok((*half, text.to_owned()));
+            }
+            scalar::base64(text).map(|text| (*half, text)).map_err(|why| (node.line, scalar::Wrong::own(why)))
         };
         let mut pair = Map::new();
         for read in halves.iter().map(half) {
@@ -261,7 +340,7 @@ impl Reader<'_> {
                 Ok((key, text)) => {
                     pair.insert(key.to_owned(), Value::String(text));
                 }
-                Err((line, why)) => self.problem(line, &why),
+                Err((line, wrong)) => self.wrong(line, wrong),
             }
         }
         Some(Value::Object(pair))
@@ -276,6 +355,11 @@ impl Reader<'_> {
         self.problem(node.line, &format!("cannot construct {found} into {expected}"));
         None
     }
+}
+
+/// How many entries of a mapping are no merged ones.
+fn own_entries(node: &Node) -> usize {
+    node.merge.as_deref().map_or(usize::MAX, |(own, _)| *own).min(node.as_map().map_or(0, <[_]>::len))
 }
 
 fn keeps_null(item: &Type) -> bool {

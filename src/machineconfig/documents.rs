@@ -9,21 +9,38 @@ use serde_json::{Map, Value};
 
 use super::decode::{self, DecodeError, Header};
 use super::minor::Minor;
-use super::schema::Kind;
-use super::yaml::{self, Data, Node};
+use super::patch::Selector;
+use super::schema::{self, Kind};
+use super::yaml::{self, Data, Node, Style};
 use super::{encode, exclude};
 
 /// One document. No `Debug`: configurations hold keys and tokens.
 #[derive(Clone)]
 pub struct Document {
     schema: &'static Kind,
+    /// The Talos that read it, which is the one that writes it.
+    minor: Minor,
+    /// A deletion that found nothing, which stands in the list itself. Written it is `{}`, and nothing reads that.
+    leftover: Option<Box<Selector>>,
     /// Decoded form: what Go's struct would hold, without `apiVersion` and `kind`.
     pub(super) body: Map<String, Value>,
 }
 
 impl Document {
-    pub(super) fn new(schema: &'static Kind, body: Map<String, Value>) -> Self {
-        Self { schema, body }
+    pub(super) fn new(schema: &'static Kind, minor: Minor, body: Map<String, Value>) -> Self {
+        Self { schema, minor, leftover: None, body }
+    }
+
+    pub(super) fn of_leftover(selector: Selector, minor: Minor) -> Self {
+        Self { leftover: Some(Box::new(selector)), ..Self::new(schema::leftover(), minor, Map::new()) }
+    }
+
+    pub(super) fn minor(&self) -> &Minor {
+        &self.minor
+    }
+
+    pub(super) fn leftover(&self) -> Option<&Selector> {
+        self.leftover.as_deref()
     }
 
     pub(super) fn schema(&self) -> &'static Kind {
@@ -40,17 +57,14 @@ impl Document {
         self.schema.is_named().then(|| self.body.get("name").and_then(Value::as_str).unwrap_or_default())
     }
 
-    /// Kind, or for named kinds kind and name, even an empty one: `UserVolumeConfig/data`.
-    pub(super) fn label(&self) -> String {
-        match self.name() {
-            _ if self.schema.name.is_empty() => "v1alpha1.Config".to_owned(),
-            Some(name) => format!("{}/{name}", self.schema.name),
-            None => self.schema.name.to_owned(),
+    /// What makes two documents the same one: `v1alpha1/UserVolumeConfig/data`.
+    pub(super) fn id(&self) -> String {
+        match (&self.leftover, self.name()) {
+            (Some(selector), _) => selector.id(),
+            _ if self.schema.name.is_empty() => "/v1alpha1".to_owned(),
+            (None, Some(name)) => format!("v1alpha1/{}/{name}", self.schema.name),
+            (None, None) => format!("v1alpha1/{}", self.schema.name),
         }
-    }
-
-    pub(super) fn same_as(&self, other: &Self) -> bool {
-        self.schema.name == other.schema.name && self.name() == other.name()
     }
 
     /// The value at `path`, decoded form: `["machine", "network", "hostname"]`. Absent for zero.
@@ -81,7 +95,7 @@ impl Documents {
     pub fn parse_for(text: &str, minor: &Minor) -> Result<Self, DecodeError> {
         let nodes = yaml::documents(text)?;
         let documents = Self::decode(&nodes, minor, false)?;
-        documents.checked()
+        documents.checked(&nodes, minor)
     }
 
     /// Decodes every document. In a patch, ids may repeat where the minor allows it.
@@ -89,7 +103,7 @@ impl Documents {
         let mut seen = HashSet::new();
         let mut list = Vec::new();
         for node in nodes.iter().filter(|node| minor.null_documents_fail || !node.is_null()) {
-            let Data::Map(entries) = &node.data else {
+            let Data::Map(_) = &node.data else {
                 let text = if minor.errors_name_document {
                     format!("expected a YAML document at line {}", node.line)
                 } else {
@@ -97,9 +111,6 @@ impl Documents {
                 };
                 return Err(DecodeError::NoMapping { text, line: node.line });
             };
-            if patch && is_bare(entries) {
-                continue;
-            }
             let header = Header::of(node);
             let id = header.id();
             let may_repeat = patch && minor.patch_may_repeat_document;
@@ -115,13 +126,22 @@ impl Documents {
     /// Trees that never were text. They are ours or were decoded before, so they pass the same table.
     pub(super) fn from_trees(trees: &[Value], minor: &Minor) -> Result<Self, DecodeError> {
         let nodes: Vec<Node> = trees.iter().map(Node::of_value).collect();
-        Self::decode(&nodes, minor, false)?.checked()
+        Self::decode(&nodes, minor, false)?.checked(&nodes, minor)
     }
 
-    /// What documents may not stand beside each other, and v1alpha1 first.
-    pub(super) fn checked(mut self) -> Result<Self, DecodeError> {
-        exclude::check(&self.list).map_err(DecodeError::Conflict)?;
-        self.list.sort_by_key(|document| !document.kind().is_empty());
+    /// What documents may not stand beside each other, and v1alpha1 first. The nodes are what they were decoded from.
+    pub(super) fn checked(self, nodes: &[Node], minor: &Minor) -> Result<Self, DecodeError> {
+        let mut documents = self.checked_in_order(nodes, minor)?;
+        documents.list.sort_by_key(|document| !document.kind().is_empty());
+        Ok(documents)
+    }
+
+    /// As [`Self::checked`], but for the order: patches do what they say one after the other.
+    pub(super) fn checked_in_order(self, nodes: &[Node], minor: &Minor) -> Result<Self, DecodeError> {
+        exclude::check(&self.list, minor).map_err(|clash| {
+            let line = nodes.iter().filter(|node| !node.is_null()).nth(clash.at).map_or(0, |node| node.line);
+            DecodeError::Conflict { text: clash.text, line }
+        })?;
         Ok(self)
     }
 
@@ -152,6 +172,11 @@ impl Documents {
         self.of_kind(kind).next().is_some()
     }
 
+    /// Whether a deletion that found nothing stands among the documents: what is written then cannot be read again.
+    pub fn has_leftover(&self) -> bool {
+        self.list.iter().any(|document| document.leftover.is_some())
+    }
+
     /// Every document as it is written.
     pub fn trees(&self) -> Vec<Value> {
         self.list.iter().map(Document::tree).collect()
@@ -175,6 +200,7 @@ impl<'a> IntoIterator for &'a Documents {
 /// A document of nothing but scalars that identify says nothing, and is skipped.
 pub(super) fn is_bare(entries: &[(String, Node)]) -> bool {
     entries.iter().all(|(key, node)| {
-        matches!(key.as_str(), "version" | "kind" | "name") && matches!(node.data, Data::Scalar { .. })
+        let alias = matches!(node.style, Style::Alias(_));
+        matches!(key.as_str(), "version" | "kind" | "name") && matches!(node.data, Data::Scalar { .. }) && !alias
     })
 }

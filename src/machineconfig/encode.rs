@@ -3,43 +3,57 @@
 use serde_json::{Map, Number, Value};
 
 use super::documents::Document;
+use super::minor::Minor;
 use super::schema::{Field, Struct, Text, Type};
 use super::yaml::{Tree, natural};
 
 pub(super) fn document(document: &Document) -> Tree<'_> {
     let mut tree = Vec::new();
     let kind = document.schema();
+    if document.leftover().is_some() {
+        return Tree::Map(tree);
+    }
     if !kind.name.is_empty() {
         tree.extend([("apiVersion", Tree::Text("v1alpha1")), ("kind", Tree::Text(kind.name))]);
     }
-    tree.extend(fields(&kind.root, Some(&document.body)));
+    tree.extend(fields(&kind.root, Some(&document.body), document.minor()));
     Tree::Map(tree)
 }
 
-fn fields<'a>(root: &'a Struct, body: Option<&'a Map<String, Value>>) -> impl Iterator<Item = (&'a str, Tree<'a>)> {
+fn fields<'a>(
+    root: &'a Struct,
+    body: Option<&'a Map<String, Value>>,
+    minor: &'a Minor,
+) -> impl Iterator<Item = (&'a str, Tree<'a>)> {
     root.fields.iter().filter_map(move |field| {
         let value = body.and_then(|body| body.get(field.name));
-        one(field, value).map(|tree| (field.name, tree))
+        one(field, value, minor).map(|tree| (field.name, tree))
     })
 }
 
 /// What to write for a field, if it is written at all.
-fn one<'a>(field: &'a Field, value: Option<&'a Value>) -> Option<Tree<'a>> {
-    let Some(value) = value else { return field.always.then(|| zero(field)) };
-    let zero_by = |key| value.get(key).is_none_or(|value| *value == Value::Array(Vec::new()) || *value == "");
-    let is_zero = if field.zero_by.is_empty() || field.pointer {
+fn one<'a>(field: &'a Field, value: Option<&'a Value>, minor: &'a Minor) -> Option<Tree<'a>> {
+    let always = field.always || (field.once_always && minor.null_control_plane_written);
+    let Some(value) = value else { return always.then(|| zero(field, minor)) };
+    let zero_by = |key| match (&field.kind, value.get(key)) {
+        (Type::Struct(root), Some(value)) => root.field(key).is_none_or(|field| is_zero(&field.kind, value)),
+        _ => true,
+    };
+    let is_zero = if field.zero_by.is_empty() || field.pointer || !minor.zero_by_fields {
         is_zero(&field.kind, value)
     } else {
         field.zero_by.split('+').all(zero_by)
     };
-    (field.always || field.pointer || !is_zero).then(|| written(&field.kind, value))
+    (always || field.pointer || !is_zero).then(|| written(&field.kind, value, minor))
 }
 
-fn written<'a>(kind: &'a Type, value: &'a Value) -> Tree<'a> {
+fn written<'a>(kind: &'a Type, value: &'a Value, minor: &'a Minor) -> Tree<'a> {
     match (kind, value) {
-        (Type::Struct(root), Value::Object(body)) => Tree::Map(fields(root, Some(body)).collect()),
-        (Type::List(item), Value::Array(items)) => Tree::List(items.iter().map(|value| written(item, value)).collect()),
-        (Type::Map(item), Value::Object(body)) => sorted(body, |value| written(item, value)),
+        (Type::Struct(root), Value::Object(body)) => Tree::Map(fields(root, Some(body), minor).collect()),
+        (Type::List(item), Value::Array(items)) => {
+            Tree::List(items.iter().map(|value| written(item, value, minor)).collect())
+        }
+        (Type::Map(item), Value::Object(body)) => sorted(body, |value| written(item, value, minor)),
         (Type::Args | Type::Free, value) => free(value),
         (Type::Text(Text::Mode), Value::Number(mode)) => mode.as_u64().map_or(Tree::Null, Tree::Octal),
         (Type::Text(Text::Enum(words)), Value::String(text)) if text.is_empty() => Tree::Text(zero_word(words)),
@@ -50,6 +64,15 @@ fn written<'a>(kind: &'a Type, value: &'a Value) -> Tree<'a> {
 
 fn zero_word(words: &str) -> &str {
     words.split('|').next().unwrap_or_default().trim_start_matches('=')
+}
+
+/// A zero of its kind, spelled out or not.
+pub(super) fn is_zero_text(kind: Text, text: &str) -> bool {
+    match kind {
+        Text::Enum(words) if !words.is_empty() => text.is_empty() || text == zero_word(words),
+        Text::Table => matches!(text, "" | "unspec"),
+        _ => text.is_empty(),
+    }
 }
 
 /// Go's YAML writes the keys of maps sorted as people do.
@@ -80,6 +103,7 @@ fn is_zero(kind: &Type, value: &Value) -> bool {
         (_, Value::Null) => true,
         (_, Value::String(text)) => match kind {
             Type::Duration => text == "0s",
+            Type::Text(kind) => is_zero_text(*kind, text),
             _ => text.is_empty(),
         },
         (_, Value::Number(number)) => number.as_f64() == Some(0.0),
@@ -96,12 +120,12 @@ fn is_zero(kind: &Type, value: &Value) -> bool {
 }
 
 /// What an absent field looks like when it is written nevertheless.
-fn zero(field: &Field) -> Tree<'_> {
+fn zero<'a>(field: &'a Field, minor: &'a Minor) -> Tree<'a> {
     if field.pointer {
         return Tree::Null;
     }
     match &field.kind {
-        Type::Struct(root) => Tree::Map(fields(root, None).collect()),
+        Type::Struct(root) => Tree::Map(fields(root, None, minor).collect()),
         Type::List(_) => Tree::List(Vec::new()),
         Type::Map(_) | Type::Args | Type::Free => Tree::Map(Vec::new()),
         Type::Text(Text::Mode) => Tree::Octal(0),

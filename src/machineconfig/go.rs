@@ -4,11 +4,12 @@ mod addr;
 mod base64;
 mod escape;
 mod size;
+pub(super) mod types;
 mod url;
 
-pub(super) use addr::{addr, prefix};
+pub(super) use addr::{addr, addr_port, prefix};
 pub(super) use base64::base64;
-pub(super) use size::size;
+pub(super) use size::{bytes, shown_bytes};
 pub(super) use url::{Url, url};
 
 /// `1h30m`, `0s`, `-1.5ms`: nanoseconds, as `time.ParseDuration` has them.

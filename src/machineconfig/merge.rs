@@ -8,7 +8,8 @@ mod names;
 
 use serde_json::{Map, Value};
 
-use super::go::Url;
+use super::encode;
+use super::go::{self, Url};
 use super::minor::Minor;
 use super::schema::{Field, Kind, Merge, Struct, Text, Type};
 
@@ -17,11 +18,9 @@ use super::schema::{Field, Kind, Merge, Struct, Text, Type};
 pub(super) enum MergeError {
     #[error("{at}merge type mismatch left {left} right {right}")]
     Mismatch { left: &'static str, right: &'static str, at: String, path: String },
-    /// Talos 1.12 and 1.13 cannot merge these at all: `upper` is the half of the address that Go meets first.
-    #[error(
-        "{at}merge field netip.Prefix.ip: merge field netip.Addr.addr: merge field netip.uint128.hi: merge not possible, left {upper} is not settable"
-    )]
-    Prefix { at: String, upper: u64, path: String },
+    /// Go meets a field that belongs to another package, and may not be set: `left` is what stands there.
+    #[error("{at}merge not possible, left {left} is not settable")]
+    Unsettable { at: String, left: String, path: String },
     /// Talos crashes here.
     #[error("null cannot take the place of a value at {path}: delete the key with `$patch: delete`")]
     Null { path: String },
@@ -30,7 +29,7 @@ pub(super) enum MergeError {
 impl MergeError {
     /// Where the two do not fit.
     pub(super) fn path(&self) -> &str {
-        let (Self::Mismatch { path, .. } | Self::Prefix { path, .. } | Self::Null { path }) = self;
+        let (Self::Mismatch { path, .. } | Self::Unsettable { path, .. } | Self::Null { path }) = self;
         path
     }
 }
@@ -43,6 +42,12 @@ pub(super) fn documents(
     minor: &Minor,
 ) -> Result<(), MergeError> {
     Merger { minor, kind: kind.name, path: Vec::new(), keys: Vec::new() }.fields(&kind.root, left, right)
+}
+
+/// What Talos says when a document is to merge into a deletion that was left over: the two Go types.
+pub(super) fn onto_leftover(kind: &str, named: bool) -> String {
+    let left = if named { "namedSelector" } else { "selector" };
+    format!("merge type mismatch left *decoder.{left} right {}", go::types::of_document(kind))
 }
 
 struct Merger<'a> {
@@ -63,8 +68,9 @@ impl Merger<'_> {
     ) -> Result<(), MergeError> {
         for field in &root.fields {
             if self.minor.prefixes_fail_to_merge && matches!(field.kind, Type::Text(Text::Prefix)) {
-                let at = names::chain(self.kind, field.name) + "merge field network.Prefix.Prefix: ";
-                return Err(MergeError::Prefix { at, upper: upper(left.get(field.name)), path: field.name.to_owned() });
+                self.path.push(field.name.to_owned());
+                let inner = "network.Prefix.Prefix netip.Prefix.ip netip.Addr.addr netip.uint128.hi";
+                return Err(self.unsettable(inner, upper(left.get(field.name)).to_string()));
             }
             self.path.push(field.name.to_owned());
             self.field(field, left, right.get(field.name))?;
@@ -134,8 +140,16 @@ impl Merger<'_> {
                 return self.map(&Type::Text(Text::Any), left, right);
             }
             (Type::Free, left, right) => return self.free(left, right),
-            (Type::Url, left, right) => url(left, right),
+            (Type::Url, left, right) => return self.url(left, right),
+            (Type::Text(Text::SizeMatch), Value::String(left), _) if !left.is_empty() => {
+                return Err(self.unsettable("v1alpha1.InstallDiskSizeMatcher.condition", left.clone()));
+            }
             (Type::Pem(_) | Type::Bool | Type::Cel | Type::Bytes, left, right) => left.clone_from(right),
+            (Type::Text(kind), left, Value::String(right)) => {
+                if overwrite || !encode::is_zero_text(*kind, right) {
+                    *left = Value::from(right.as_str());
+                }
+            }
             (_, left, right) => {
                 if overwrite || !is_zero(right) {
                     left.clone_from(right);
@@ -222,6 +236,38 @@ impl Merger<'_> {
         Ok(())
     }
 
+    fn url(&self, left: &mut Value, right: &Value) -> Result<(), MergeError> {
+        let parse = |value: &Value| Url::parse(value.as_str().unwrap_or_default()).unwrap_or_default();
+        let (mut ours, theirs) = (parse(left), parse(right));
+        // Merging two users reaches into a struct that keeps its fields to itself.
+        if !ours.user.is_empty() && !theirs.user.is_empty() {
+            let holder = if self.kind.is_empty() { "v1alpha1.Endpoint" } else { "meta.URL" };
+            let name = ours.user.split(':').next().unwrap_or_default().to_owned();
+            return Err(self.unsettable(&format!("{holder}.URL url.URL.User url.Userinfo.username"), name));
+        }
+        for (ours, theirs) in [
+            (&mut ours.scheme, theirs.scheme),
+            (&mut ours.opaque, theirs.opaque),
+            (&mut ours.user, theirs.user),
+            (&mut ours.host, theirs.host),
+            (&mut ours.path, theirs.path),
+            (&mut ours.query, theirs.query),
+            (&mut ours.fragment, theirs.fragment),
+        ] {
+            if !theirs.is_empty() {
+                *ours = theirs;
+            }
+        }
+        *left = Value::String(ours.to_string());
+        Ok(())
+    }
+
+    fn unsettable(&self, inner: &str, left: String) -> MergeError {
+        let path = self.path.join(".");
+        let at = names::chain(self.kind, &path) + &names::steps(inner);
+        MergeError::Unsettable { at, left, path: self.place() }
+    }
+
     /// The way to a value as the user wrote it.
     fn place(&self) -> String {
         self.path.iter().chain(&self.keys).map(String::as_str).collect::<Vec<_>>().join(".")
@@ -255,25 +301,6 @@ fn same_element(left: &Value, right: &Value, key: &str) -> bool {
 fn upper(value: Option<&Value>) -> u64 {
     let prefix = value.and_then(Value::as_str).and_then(|text| text.parse::<ipnet::Ipv6Net>().ok());
     prefix.map_or(0, |prefix| u64::try_from(prefix.addr().to_bits() >> 64).unwrap_or_default())
-}
-
-fn url(left: &mut Value, right: &Value) {
-    let parse = |value: &Value| Url::parse(value.as_str().unwrap_or_default()).unwrap_or_default();
-    let (mut ours, theirs) = (parse(left), parse(right));
-    for (ours, theirs) in [
-        (&mut ours.scheme, theirs.scheme),
-        (&mut ours.opaque, theirs.opaque),
-        (&mut ours.user, theirs.user),
-        (&mut ours.host, theirs.host),
-        (&mut ours.path, theirs.path),
-        (&mut ours.query, theirs.query),
-        (&mut ours.fragment, theirs.fragment),
-    ] {
-        if !theirs.is_empty() {
-            *ours = theirs;
-        }
-    }
-    *left = Value::String(ours.to_string());
 }
 
 fn is_zero(value: &Value) -> bool {

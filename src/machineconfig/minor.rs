@@ -13,6 +13,8 @@ pub struct Minor {
     pub(super) number: u32,
     /// Decoding errors name the document and its line.
     pub(super) errors_name_document: bool,
+    /// Words of YAML 1.1 are quoted like all that would be misread, by `"`; later by `'`.
+    pub(super) lookalikes_in_double_quotes: bool,
     /// Validation errors carry the document that they belong to.
     pub(super) validation_names_document: bool,
     /// A pointer to zero on the right overwrites the left.
@@ -25,6 +27,17 @@ pub struct Minor {
     pub(super) durations_take_zero: bool,
     /// Prefixes and addresses that are no list fail to merge, whatever they are.
     pub(super) prefixes_fail_to_merge: bool,
+    /// A type that reads its own texts ends decoding with its own words when it fails; later it is one problem of all.
+    pub(super) own_decoders_stop: bool,
+    /// The greatest size of a volume may be a percentage.
+    pub(super) sizes_take_percent: bool,
+    /// Sizes of volumes may have a minus.
+    pub(super) sizes_may_be_negative: bool,
+    /// Encryption of a volume is written when its provider or its keys are set, whatever else is; before, when anything
+    /// is.
+    pub(super) zero_by_fields: bool,
+    /// `cluster.controlPlane` is written even when it is null.
+    pub(super) null_control_plane_written: bool,
     /// Where Go's type of free-form objects lives, for texts.
     pub(super) free_form_package: &'static str,
     /// A patch that does not repeat `maxSize` clears it, as all do with `minSize`.
@@ -33,6 +46,11 @@ pub struct Minor {
     pub(super) args_are_lists: bool,
     /// One patch file may hold the same document twice.
     pub(super) patch_may_repeat_document: bool,
+    /// A deletion of a document that is not there stays in the configuration as a document that cannot be read, and a
+    /// patch does not see the documents that it brought itself. Later it is passed over.
+    pub(super) deletes_left_over: bool,
+    /// Of two documents that configure one link, the peers of `veth` pairs included, the second fails to load.
+    pub(super) links_claimed_once: bool,
     /// A patch argument of one bare word is a file's name.
     pub(super) bare_word_is_file: bool,
     /// `$patch: delete` reaches below free-form objects.
@@ -76,16 +94,24 @@ const VOLUMES: &[&str] = &["STATE", "EPHEMERAL", "IMAGECACHE"];
 const V1_11: Minor = Minor {
     number: 11,
     errors_name_document: false,
+    lookalikes_in_double_quotes: true,
     validation_names_document: false,
     pointer_zero_overwrites: false,
     null_documents_fail: true,
     integers_cut_fractions: true,
     durations_take_zero: false,
     prefixes_fail_to_merge: true,
+    own_decoders_stop: true,
+    sizes_take_percent: false,
+    sizes_may_be_negative: false,
+    zero_by_fields: false,
+    null_control_plane_written: true,
     free_form_package: "v1alpha1",
     max_size_cleared_by_omission: true,
     args_are_lists: false,
     patch_may_repeat_document: false,
+    deletes_left_over: true,
+    links_claimed_once: false,
     bare_word_is_file: false,
     deletes_in_free_form: false,
     install_required: true,
@@ -115,6 +141,9 @@ const V1_12: Minor = Minor {
     arp_validate: &["none", "active", "backup", "all", "filter", "filter-active", "filter-backup"],
     pointer_zero_overwrites: true,
     null_documents_fail: false,
+    own_decoders_stop: false,
+    sizes_take_percent: true,
+    zero_by_fields: true,
     max_size_cleared_by_omission: false,
     bare_word_is_file: true,
     deletes_in_free_form: true,
@@ -126,6 +155,7 @@ const V1_13: Minor = Minor {
     args_are_lists: true,
     integers_cut_fractions: false,
     durations_take_zero: true,
+    sizes_may_be_negative: true,
     host_dns_forward_checked: true,
     flannel_policies_checked: true,
     roles: &[
@@ -147,6 +177,10 @@ const V1_14: Minor = Minor {
     prefixes_fail_to_merge: false,
     free_form_package: "meta",
     patch_may_repeat_document: true,
+    deletes_left_over: false,
+    null_control_plane_written: false,
+    lookalikes_in_double_quotes: false,
+    links_claimed_once: true,
     install_required: false,
     control_plane_required: false,
     cross_document_checks: true,

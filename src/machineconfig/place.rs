@@ -64,6 +64,16 @@ pub(super) fn find(text: &str, path: &str) -> Place {
     if line.is_some() { place.at_key(text) } else { place }
 }
 
+/// Where the last document of a kind and a name begins.
+pub(super) fn document(text: &str, kind: &str, name: Option<&str>) -> Option<Place> {
+    let documents = yaml::documents(text).unwrap_or_default();
+    let is = |node: &&Node| {
+        let word = |key| node.get(key).and_then(Node::text).unwrap_or_default();
+        word("kind") == kind && name.is_none_or(|name| word("name") == name)
+    };
+    documents.iter().rfind(is).map(|node| Place::line(node.line))
+}
+
 /// Keys may hold dots, so they are tried one by one instead of being split off.
 fn below(node: &Node, path: &str) -> Option<usize> {
     if path.is_empty() {

@@ -8,13 +8,16 @@
 mod natural;
 mod quote;
 mod read;
+mod timestamp;
 mod tree;
 mod write;
 
 use serde_json::{Map, Number, Value};
 
 pub(super) use natural::natural;
-pub(super) use read::documents;
+pub(super) use quote::{double, key, looks_like_other, single};
+pub(super) use read::{documents, documents_at};
+pub(super) use timestamp::as_texts;
 pub(super) use tree::Tree;
 pub(super) use write::{emit, joined};
 
@@ -22,16 +25,36 @@ pub(super) use write::{emit, joined};
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) line: usize,
-    /// Written in one line, `{a: 1}`; errors quote it so.
-    pub(super) flow: bool,
-    /// How the node was spelled if it is an alias, `*name`; errors quote that, too.
-    pub(super) alias: Option<String>,
+    /// How it was written: errors quote it so.
+    pub(super) style: Style,
+    /// How the key before it was written.
+    pub(super) key: Style,
+    /// The tag of a scalar, `!!str`, and behind `!!binary` the text as it was; errors quote that, too.
+    pub(super) mark: Option<Box<str>>,
+    /// What a mapping merges under `<<`, and how many entries were its own: the merged ones come after those.
+    pub(super) merge: Option<Box<(usize, Node)>>,
     pub(super) data: Data,
+}
+
+/// How a node was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Scalars plain, the others indented.
+    Usual,
+    /// A list or mapping in one line, `{a: 1}`.
+    Flow,
+    Single,
+    Double,
+    Literal,
+    Folded,
+    /// `*name`, without the star.
+    Alias(Box<str>),
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Data {
-    /// `plain` is false for anything quoted, in a block, or tagged `!!str`: that is a string whatever it looks like.
+    /// `plain` is false for anything quoted, in a block, or tagged as other than what plain texts can be: that is a
+    /// string whatever it looks like.
     Scalar {
         text: String,
         plain: bool,
@@ -62,15 +85,17 @@ impl Node {
         }
     }
 
-    /// The text of a scalar as it stands there, a null included.
+    /// The text of a scalar as it stands there, a null included, and of an alias its name. That is what Talos sees
+    /// where it looks at a node before anything decodes it.
     pub(super) fn source(&self) -> Option<&str> {
-        match &self.data {
-            Data::Scalar { text, .. } => Some(text),
+        match (&self.style, &self.data) {
+            (Style::Alias(name), _) => Some(name),
+            (_, Data::Scalar { text, .. }) => Some(text),
             _ => None,
         }
     }
 
-    /// The node as an untyped value: what a Go `any` would hold, except that timestamps stay text.
+    /// The node as an untyped value: what a Go `any` would hold.
     pub(super) fn to_value(&self) -> Value {
         match &self.data {
             Data::Scalar { text, plain: false } => Value::String(text.clone()),
@@ -86,16 +111,19 @@ impl Node {
     pub(super) fn of_value(value: &Value) -> Self {
         let scalar = |text: String, plain| Data::Scalar { text, plain };
         let data = match value {
-            Value::Null => scalar(String::new(), true),
+            Value::Null => scalar("null".to_owned(), true),
             Value::Bool(flag) => scalar(flag.to_string(), true),
             Value::Number(number) => scalar(number.to_string(), true),
-            Value::String(text) => scalar(text.clone(), false),
+            Value::String(text) => match timestamp::of(text) {
+                Some(time) => scalar(time.to_owned(), true),
+                None => scalar(text.clone(), false),
+            },
             Value::Array(items) => Data::List(items.iter().map(Self::of_value).collect()),
             Value::Object(map) => {
                 Data::Map(map.iter().map(|(key, value)| (key.clone(), Self::of_value(value))).collect())
             }
         };
-        Self { line: 1, flow: false, alias: None, data }
+        Self { line: 1, style: Style::Usual, key: Style::Usual, mark: None, merge: None, data }
     }
 }
 
@@ -123,6 +151,9 @@ fn resolve(text: &str) -> Value {
         "true" | "True" | "TRUE" => return Value::Bool(true),
         "false" | "False" | "FALSE" => return Value::Bool(false),
         _ => {}
+    }
+    if let Some(time) = timestamp::read(text) {
+        return Value::String(time);
     }
     if let Some(number) = integer(text) {
         return Value::Number(number);

@@ -48,12 +48,6 @@ fn cases(area: &str) -> Vec<String> {
     names
 }
 
-/// The lines of `not-yet.txt`: cases in which the program knowingly differs.
-fn not_yet() -> Vec<String> {
-    let text = fs::read_to_string(fixtures().join("not-yet.txt")).expect("the list");
-    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
-}
-
 /// Documents by the tests' own reader, which is not the one under test.
 fn trees(text: &str) -> Vec<Value> {
     let options = serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true, with_snippet: false };
@@ -148,15 +142,11 @@ fn gen_makes_what_talos_makes() {
 
 #[test]
 fn patch_does_what_talos_does() {
-    let not_yet = not_yet();
     all("patch", |name| {
         let folder = fixtures().join("patch").join(name);
         let case = json(&folder.join("case.json"));
         let results = case["results"].as_object().expect("results").iter();
         let wrong = results.filter_map(|(version, result)| {
-            if not_yet.contains(&format!("patch/{name} {version}")) {
-                return None;
-            }
             let base = case["base"].as_str().expect("path");
             let base = if base == "base.yaml" { format!("patch/{name}/{base}") } else { base.to_owned() };
             let mut args = vec!["patch".to_owned(), base, format!("--minor={}", minor(version))];
@@ -194,15 +184,11 @@ fn patch_does_what_talos_does() {
 
 #[test]
 fn validate_says_what_talos_says() {
-    let not_yet = not_yet();
     all("validate", |name| {
         let folder = fixtures().join("validate").join(name);
         let (case, expected) = (json(&folder.join("case.json")), json(&folder.join("expected.json")));
         let versions = expected.as_object().expect("by version").iter();
         let wrong = versions.filter_map(|(version, recorded)| {
-            if not_yet.contains(&format!("validate/{name} {version}")) {
-                return None;
-            }
             let mut args = words("validate --output json");
             args.push(format!("--config=validate/{name}/config.yaml"));
             args.push(format!("--mode={}", case["mode"].as_str().expect("mode")));
@@ -307,7 +293,7 @@ fn what_talosctl_refuses_is_refused_in_its_words() {
             "failed to validate secrets bundle: 1 error occurred:\n\t* cluster is required",
         ),
         ("secrets -o - -p none", "failed to create secrets bundle: stat none: no such file or directory"),
-        ("secrets -o - -p not-yet.txt", "failed to create secrets bundle: \"not-yet.txt\" is not a directory"),
+        ("secrets -o - -p README.md", "failed to create secrets bundle: \"README.md\" is not a directory"),
         ("secrets -o - -p secrets", "failed to create secrets bundle: open secrets/ca.crt: no such file or directory"),
         ("secrets -o - --from-controlplane-config none", "failed to load controlplane config: open none: no such file"),
         (

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::super::failure::Failure;
+use super::super::say;
 use super::{Behaviour, patches, place, read, refused, wrong_patch};
 use crate::machineconfig::{Documents, apply};
 
@@ -29,5 +30,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let documents = Documents::parse_for(&text, &minor).map_err(refused)?;
     let patched = apply(&documents, &patches, &minor)
         .map_err(|error| wrong_patch(&error, Some((&patches, &documents, &minor)), ""))?;
+    if patched.has_leftover() {
+        say("warning: a deletion of a document that is not there stays in the result as `{}`, as this Talos has it, \
+             and no Talos reads that: leave the deletion out");
+    }
     place::write(&args.output_file, &patched.to_yaml())
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with a configuration before any rule looks at it.
 
+use crate::machineconfig::go;
 use crate::machineconfig::place::Place;
 use crate::machineconfig::yaml::SyntaxError;
 
@@ -19,8 +20,8 @@ pub enum DecodeError {
     #[error("{at}{what}")]
     Document { at: String, line: usize, what: Fault },
     /// The documents exclude one another: `conflicting documents: A and B`, `duplicate document: A`.
-    #[error("{0}")]
-    Conflict(String),
+    #[error("{text}")]
+    Conflict { text: String, line: usize },
     #[error("error processing patch delete statements at line {line}: {what}")]
     Delete { line: usize, path: String, what: String },
     #[error("{what}")]
@@ -35,6 +36,7 @@ impl DecodeError {
             Self::Document { what: Fault::Construct { problems, .. }, .. } => {
                 problems.iter().map(|(place, _)| place.clone()).collect()
             }
+            Self::Document { what: Fault::Own { place, .. }, .. } => vec![place.clone()],
             Self::Syntax(
                 SyntaxError::Scan { line, .. }
                 | SyntaxError::DuplicateKey { line, .. }
@@ -42,11 +44,12 @@ impl DecodeError {
             )
             | Self::NoMapping { line, .. }
             | Self::Duplicate { line, .. }
+            | Self::Conflict { line, .. }
             | Self::Document { line, .. } => vec![Place::line(*line)],
             Self::Delete { line, path, .. } | Self::DeletePlain { line, path, .. } => {
                 vec![Place { line: *line, path: path.clone(), operation: None }]
             }
-            Self::Empty | Self::Conflict(_) => Vec::new(),
+            Self::Empty => Vec::new(),
         }
     }
 }
@@ -58,20 +61,21 @@ pub enum Fault {
     MissingKind,
     #[error("missing apiVersion")]
     MissingApiVersion,
+    /// The key of a kind or a version is the last word of its document.
+    #[error("recovered: runtime error: index out of range [{0}] with length {0}")]
+    NothingBehind(usize),
     #[error("{kind:?} {api_version:?}: not registered")]
     NotRegistered { kind: String, api_version: String },
     #[error("unknown keys found during decoding:\n{shown}")]
     UnknownKeys { shown: String, places: Vec<Place> },
-    #[error("error decoding {kind} to {}: yaml: construct errors: {}", target(kind), joined(problems))]
+    /// A type's own decoder, in its own words.
+    #[error("error decoding {kind} to {}: {what}", go::types::of_document(kind))]
+    Own { kind: String, what: String, place: Place },
+    #[error("error decoding {kind} to {}: yaml: construct errors: {}", go::types::of_document(kind), joined(problems))]
     Construct { kind: String, problems: Vec<(Place, String)> },
 }
 
 fn joined(problems: &[(Place, String)]) -> String {
     let texts: Vec<&str> = problems.iter().map(|(_, text)| text.as_str()).collect();
     texts.join("; ")
-}
-
-/// The Go type that a kind decodes to.
-fn target(kind: &str) -> &str {
-    if kind.is_empty() { "*v1alpha1.Config" } else { kind }
 }

@@ -1,6 +1,6 @@
 //! Addresses and prefixes as `net/netip` reads them, with the texts of its errors.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -135,5 +135,32 @@ fn v6(whole: &str) -> Result<(), Fault<'_>> {
         ("", Some(_)) if fields >= 8 => Err(("the :: must expand to at least one field of zeros", None)),
         ("", _) => Ok(()),
         _ => Err(("trailing garbage after address", Some(rest))),
+    }
+}
+/// `10.0.0.1:80`, `[::1]:80` as `netip.ParseAddrPort` has them.
+pub(in crate::machineconfig) fn addr_port(text: &str) -> Result<SocketAddr, String> {
+    let (ip, port) = text.rsplit_once(':').ok_or("not an ip:port")?;
+    if ip.is_empty() {
+        return Err("no IP".to_owned());
+    }
+    if port.is_empty() {
+        return Err("no port".to_owned());
+    }
+    let inner = match ip.strip_prefix('[') {
+        Some(inner) => Some(inner.strip_suffix(']').ok_or("missing ]")?),
+        None => None,
+    };
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let number: Option<u16> = port.parse().ok().filter(|_| digits);
+    let number = number.ok_or_else(|| format!("invalid port {port:?} parsing {text:?}"))?;
+    let ip = addr(inner.unwrap_or(ip))?;
+    match (inner, ip) {
+        (Some(_), IpAddr::V4(_)) => {
+            Err(format!("invalid ip:port {text:?}, square brackets can only be used with IPv6 addresses"))
+        }
+        (None, IpAddr::V6(_)) => {
+            Err(format!("invalid ip:port {text:?}, IPv6 addresses must be surrounded by square brackets"))
+        }
+        (_, ip) => Ok(SocketAddr::new(ip, number)),
     }
 }

@@ -1,11 +1,13 @@
 //! The names of Go's structs and fields on the way to values whose merging can fail.
 //!
 //! Talos shows the place of a failure by these, and they follow from nothing that the user wrote. Only free-form
-//! objects can hold two values that do not fit together, so only the ways to those are here (and the one field that
-//! Talos 1.13 cannot merge). They are the same in 1.11 – 1.14.
+//! objects can hold two values that do not fit together, and some types keep fields to themselves, so only the ways to
+//! those are here. They are the same in 1.11 – 1.14.
+
+use crate::machineconfig::go::types;
 
 /// Kind, path, and the steps there, without the package.
-const CHAINS: [(&str, &str, &str); 30] = [
+const CHAINS: [(&str, &str, &str); 39] = [
     ("KubeletConfig", "config", "KubeletConfigV1Alpha1.KubeletConfig"),
     ("KubeAPIServerConfig", "resources.requests", "KubeAPIServerConfigV1Alpha1.PodResources ResourcesConfig.Requests"),
     ("KubeAPIServerConfig", "resources.limits", "KubeAPIServerConfigV1Alpha1.PodResources ResourcesConfig.Limits"),
@@ -91,7 +93,28 @@ const CHAINS: [(&str, &str, &str); 30] = [
         "cluster.scheduler.config",
         "Config.ClusterConfig ClusterConfig.SchedulerConfig SchedulerConfig.SchedulerConfig",
     ),
+    (
+        "",
+        "cluster.controlPlane.endpoint",
+        "Config.ClusterConfig ClusterConfig.ControlPlane ControlPlaneConfig.Endpoint",
+    ),
+    (
+        "",
+        "machine.install.diskSelector.size",
+        "Config.MachineConfig MachineConfig.MachineInstall InstallConfig.InstallDiskSelector InstallDiskSelector.Size",
+    ),
+    ("DiscoveryServiceConfig", "endpoint", "DiscoveryServiceConfigV1Alpha1.EndpointURL"),
+    ("HTTPProbeConfig", "url", "HTTPProbeConfigV1Alpha1.HTTPEndpoint"),
+    ("KmsgLogConfig", "url", "KmsgLogV1Alpha1.KmsgLogURL"),
+    ("KubeClusterConfig", "endpoint", "KubeClusterConfigV1Alpha1.ClusterEndpointConfig"),
+    ("KubeExternalManifestConfig", "url", "KubeExternalManifestConfigV1Alpha1.URLSpec"),
+    (
+        "KubeServiceAccountConfig",
+        "issuer.issuerURL",
+        "KubeServiceAccountConfigV1Alpha1.ServiceIssuer IssuerServiceAccountConfig.IssuerURL",
+    ),
     ("RoutingRuleConfig", "src", "RoutingRuleConfigV1Alpha1.RuleSrc"),
+    ("SideroLinkConfig", "apiUrl", "ConfigV1Alpha1.APIUrlConfig"),
 ];
 
 /// `merge field v1alpha1.Config.MachineConfig: merge field …: `; the path itself where it has no names.
@@ -99,10 +122,12 @@ pub(super) fn chain(kind: &str, path: &str) -> String {
     let Some((.., steps)) = CHAINS.iter().find(|(of, at, _)| *of == kind && *at == path) else {
         return format!("merge field {path}: ");
     };
-    let package = match kind {
-        "" => "v1alpha1",
-        "RoutingRuleConfig" => "network",
-        _ => "k8s",
-    };
+    let target = types::of_document(kind);
+    let package = target.trim_start_matches('*').split('.').next().unwrap_or_default();
     steps.split(' ').fold(String::new(), |text, step| text + "merge field " + package + "." + step + ": ")
+}
+
+/// The same for steps that name their packages themselves.
+pub(super) fn steps(named: &str) -> String {
+    named.split(' ').fold(String::new(), |text, step| text + "merge field " + step + ": ")
 }

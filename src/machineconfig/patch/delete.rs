@@ -6,125 +6,144 @@
 use serde_json::{Map, Value};
 
 use crate::machineconfig::decode::{DecodeError, Header};
-use crate::machineconfig::documents::Documents;
+use crate::machineconfig::documents::Document;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::place;
 use crate::machineconfig::schema::{Struct, Text, Type};
-use crate::machineconfig::yaml::{Data, Node};
+use crate::machineconfig::yaml::{Data, Node, Style};
 
 const PATCH: &str = "$patch";
 
 /// What one `$patch: delete` asks for.
 #[derive(Clone)]
-pub(super) struct Selector {
+pub(in crate::machineconfig) struct Selector {
     header: Header,
     /// Empty: the document itself. Elements of lists are `[0]`.
     path: Vec<String>,
-    /// For an element of a list: the field that identifies it, and that field's text if it is a scalar.
-    element: Option<(String, Option<String>)>,
+    /// For an element of a list: the field that identifies it, and that field's text; empty for what is no scalar.
+    element: Option<(String, String)>,
 }
 
-/// Takes every deletion out of a document; what is left is `None` when the deletions were all of it.
-pub(super) fn extract(node: Node, minor: &Minor) -> Result<(Vec<Selector>, Option<Node>), DecodeError> {
-    let line = node.line;
-    let fail = |what: String, path: &[String]| {
-        let path = place::path(path);
-        if minor.errors_name_document {
-            DecodeError::Delete { line, path, what }
-        } else {
-            DecodeError::DeletePlain { line, path, what }
-        }
-    };
-    let mut walk = Walk { header: Header::of(&node), path: Vec::new(), found: Vec::new() };
-    if is_hit(&node) {
-        for (key, word) in [("apiVersion", &walk.header.api_version), ("kind", &walk.header.kind)] {
-            if word.is_empty() {
-                return Err(fail(format!("missing {key} in document for which $patch: delete is used"), &[]));
+/// Takes every deletion out of a document that begins at `line`; what is left is `None` when the deletions were all of
+/// it.
+pub(super) fn extract(line: usize, node: Node, minor: &Minor) -> Result<(Vec<Selector>, Option<Node>), DecodeError> {
+    let is_map = node.as_map().is_some();
+    let mut walk = Walk { header: Header::of(&node), is_map, path: Vec::new(), found: Vec::new() };
+    // Where it failed, the walk has stopped.
+    match walk.node(node, Above::Nothing) {
+        Ok(left) => Ok((walk.found, left)),
+        Err(what) => {
+            let path = place::path(&walk.path);
+            if minor.errors_name_document {
+                Err(DecodeError::Delete { line, path, what })
+            } else {
+                Err(DecodeError::DeletePlain { line, path, what })
             }
         }
-        let selector = Selector { header: walk.header, path: Vec::new(), element: None };
-        return Ok((vec![selector], None));
     }
-    // Where it failed, the walk has stopped.
-    let left = walk.node(node, false).map_err(|what| fail(what, &walk.path))?;
-    Ok((walk.found, left))
 }
 
-fn is_hit(node: &Node) -> bool {
-    node.get(PATCH).and_then(Node::text) == Some("delete")
+/// What a node stands in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Above {
+    Nothing,
+    Map,
+    List,
 }
 
 struct Walk {
     header: Header,
+    /// Whether the document is a mapping: nothing else can say what it is.
+    is_map: bool,
     path: Vec<String>,
     found: Vec<Selector>,
 }
 
 impl Walk {
-    /// The node without its deletions; `None` when that leaves nothing of what was something.
-    fn node(&mut self, node: Node, in_list: bool) -> Result<Option<Node>, String> {
-        let Node { line, flow, alias, data } = node;
-        let data = match data {
+    /// The node without its deletions; `None` when it is to go itself, or when that leaves nothing of what was
+    /// something. Aliases are left alone.
+    fn node(&mut self, mut node: Node, above: Above) -> Result<Option<Node>, String> {
+        if matches!(node.style, Style::Alias(_)) {
+            return Ok(Some(node));
+        }
+        let data = match std::mem::replace(&mut node.data, Data::List(Vec::new())) {
             Data::Map(entries) => {
-                let had = !entries.is_empty();
-                let mut kept = Vec::new();
-                for (key, value) in entries {
+                let mut kept: Vec<(String, Node)> = Vec::new();
+                let mut entries = entries.into_iter();
+                let mut lost = false;
+                while let Some((key, value)) = entries.next() {
+                    let word = matches!(&value.data, Data::Scalar { text, .. } if text == "delete");
+                    if key == PATCH && word && !matches!(value.style, Style::Alias(_)) {
+                        kept.extend(entries);
+                        self.hit(above, kept.first())?;
+                        return Ok(None);
+                    }
                     self.path.push(key.clone());
-                    if is_hit(&value) {
-                        self.hit(in_list)?;
-                    } else if let Some(value) = self.node(value, in_list)? {
-                        kept.push((key, value));
+                    match self.node(value, Above::Map)? {
+                        Some(value) => kept.push((key, value)),
+                        None => lost = true,
                     }
                     self.path.pop();
                 }
-                if had && kept.is_empty() {
+                if lost && kept.is_empty() {
                     return Ok(None);
                 }
                 Data::Map(kept)
             }
             Data::List(items) => {
-                let had = !items.is_empty();
                 let mut kept = Vec::new();
-                for (at, item) in items.into_iter().enumerate() {
-                    self.path.push(format!("[{at}]"));
-                    if is_hit(&item) {
-                        self.element(&item)?;
-                    } else if let Some(item) = self.node(item, true)? {
-                        kept.push(item);
+                let mut lost = false;
+                for item in items {
+                    // Elements move up when one before them goes.
+                    self.path.push(format!("[{}]", kept.len()));
+                    match self.node(item, Above::List)? {
+                        Some(item) => kept.push(item),
+                        None => lost = true,
                     }
                     self.path.pop();
                 }
-                if had && kept.is_empty() {
+                if lost && kept.is_empty() {
                     return Ok(None);
                 }
                 Data::List(kept)
             }
             scalar @ Data::Scalar { .. } => scalar,
         };
-        Ok(Some(Node { line, flow, alias, data }))
+        Ok(Some(Node { data, ..node }))
     }
 
-    fn hit(&mut self, in_list: bool) -> Result<(), String> {
-        if in_list {
-            return Err(format!("cannot delete an inner key in '{}'", self.path.join(".")));
+    /// Notes a deletion. `first` is the first entry beside it: that is what an element of a list is known by.
+    fn hit(&mut self, above: Above, first: Option<&(String, Node)>) -> Result<(), String> {
+        let path = self.path.join(".");
+        if above != Above::List {
+            for part in &self.path {
+                if part.is_empty() {
+                    return Err("runtime error: index out of range [0] with length 0".to_owned());
+                }
+                if part.starts_with('[') {
+                    return Err(format!("cannot delete an inner key in '{path}'"));
+                }
+            }
         }
-        if self.header.kind.is_empty() != self.header.api_version.is_empty() {
-            return Err(format!("kind and apiVersion must be both set for path {}", self.path.join(".")));
+        let element = match (above, first) {
+            (Above::List, None) => return Err(format!("no key:val found in sequence node for path {path}")),
+            (Above::List, Some((key, value))) => Some((key.clone(), value.source().unwrap_or_default().to_owned())),
+            (Above::Nothing | Above::Map, _) => None,
+        };
+        if !self.is_map {
+            return Err("expected a mapping node".to_owned());
         }
-        self.found.push(Selector { header: self.header.clone(), path: self.path.clone(), element: None });
-        Ok(())
-    }
-
-    fn element(&mut self, item: &Node) -> Result<(), String> {
-        let mut keys = item.as_map().unwrap_or_default().iter().filter(|(key, _)| key != PATCH);
-        let Some((key, value)) = keys.next() else {
-            return Err(format!("no key:val found in sequence node for path {}", self.path.join(".")));
-        };
-        let text = match &value.data {
-            Data::Scalar { text, .. } => Some(text.clone()),
-            _ => None,
-        };
-        let element = Some((key.clone(), text));
+        let Header { api_version, kind, .. } = &self.header;
+        if self.path.is_empty() {
+            for (key, word) in [("apiVersion", api_version), ("kind", kind)] {
+                if word.is_empty() {
+                    return Err(format!("missing {key} in document for which $patch: delete is used"));
+                }
+            }
+        }
+        if kind.is_empty() != api_version.is_empty() {
+            return Err(format!("kind and apiVersion must be both set for path {path}"));
+        }
         self.found.push(Selector { header: self.header.clone(), path: self.path.clone(), element });
         Ok(())
     }
@@ -144,18 +163,29 @@ impl Selector {
         place::path(&self.path)
     }
 
-    /// Deletes what is selected. A document that is not there is skipped, as 1.14 does (earlier Talos crashes).
-    pub(super) fn apply(&self, documents: &mut Documents, minor: &Minor) -> Result<(), String> {
-        let same = |document: &crate::machineconfig::Document| {
-            let name = document.name();
-            document.kind() == self.header.kind && name.is_none_or(|name| name == self.header.name)
-        };
-        let Some(at) = documents.list.iter().position(same) else { return Ok(()) };
-        if self.path.is_empty() {
-            documents.list.remove(at);
-            return Ok(());
+    /// The document that is meant, as [`Document::id`] has it.
+    pub(in crate::machineconfig) fn id(&self) -> String {
+        let Header { api_version, kind, name } = &self.header;
+        let kind = if kind.is_empty() { "v1alpha1" } else { kind };
+        let slash = if name.is_empty() { "" } else { "/" };
+        format!("{api_version}/{kind}{slash}{name}")
+    }
+
+    /// Whether it has a name. Of these a Talos that leaves them over cannot even write what is left.
+    pub(super) fn is_named(&self) -> bool {
+        !self.header.name.is_empty()
+    }
+
+    /// Whether the whole document is to go.
+    pub(super) fn is_whole(&self) -> bool {
+        self.path.is_empty()
+    }
+
+    /// Deletes what is selected inside of a document.
+    pub(super) fn apply(&self, document: &mut Document, minor: &Minor) -> Result<(), String> {
+        if document.leftover().is_some() {
+            return Err(self.explain(LOOKUP));
         }
-        let document = &mut documents.list[at];
         let (root, body) = (&document.schema().root, &mut document.body);
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         self.in_struct(root, body, &path, minor).map_err(|why| self.explain(why))
@@ -180,14 +210,15 @@ impl Selector {
         minor: &Minor,
     ) -> Result<(), &'static str> {
         let (first, rest) = path.split_first().ok_or(LOOKUP)?;
-        let field = root.field(first).ok_or(LOOKUP)?;
+        let known = |name: &str, root: &'_ Struct| root.field(name).is_some_and(|field| minor.knows(field.since));
+        let field = root.field(first).filter(|field| minor.knows(field.since)).ok_or(LOOKUP)?;
         if rest.is_empty() {
             body.shift_remove(*first);
             return Ok(());
         }
         let Some(value) = body.get_mut(*first) else {
             // A struct that is no pointer is always there, and deleting a zero field of it is no lookup.
-            let plain = matches!(&field.kind, Type::Struct(inner) if !field.pointer && inner.field(rest[0]).is_some());
+            let plain = matches!(&field.kind, Type::Struct(inner) if !field.pointer && known(rest[0], inner));
             return if plain && rest.len() == 1 { Ok(()) } else { Err(LOOKUP) };
         };
         self.below(&field.kind, value, rest, minor)
@@ -215,14 +246,15 @@ impl Selector {
                     return Err("searching for complex paths in slices is not supported");
                 }
                 let Type::Struct(root) = &**item else { return Err(LOOKUP) };
-                let Some((key, Some(text))) = &self.element else { return Err(LOOKUP) };
-                let by_text = match root.field(key).map(|field| &field.kind) {
-                    Some(Type::Text(Text::Any)) => true,
+                let Some((key, text)) = &self.element else { return Err(LOOKUP) };
+                let by_text = root.field(key).is_some_and(|field| match &field.kind {
+                    Type::Text(Text::Any) => !field.pointer,
                     // Types with a textual form of their own, from 1.12 on.
-                    Some(Type::Text(_)) => minor.errors_name_document,
+                    Type::Text(_) | Type::Duration | Type::Url => minor.errors_name_document,
                     _ => false,
-                };
-                let found = list.iter().position(|item| item.get(key).and_then(Value::as_str) == Some(text));
+                });
+                let found =
+                    list.iter().position(|item| item.get(key).and_then(Value::as_str).unwrap_or_default() == text);
                 list.remove(found.filter(|_| by_text).ok_or(LOOKUP)?);
                 Ok(())
             }

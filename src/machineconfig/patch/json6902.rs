@@ -1,6 +1,8 @@
 //! JSON Patch (RFC 6902) with the habits of the library that Talos uses: negative indices, `replace` of an absent key,
 //! its texts. That is why no crate does this here.
 
+use std::num::IntErrorKind;
+
 use serde_json::{Map, Value};
 
 use crate::machineconfig::minor::Minor;
@@ -10,35 +12,68 @@ use crate::machineconfig::yaml;
 #[derive(Clone)]
 pub(in crate::machineconfig) struct Operation {
     op: String,
-    path: Option<String>,
-    from: Option<String>,
-    value: Value,
+    path: Pointer,
+    from: Pointer,
+    /// `None` is an absent value, and in JSON a null as well.
+    value: Option<Value>,
+}
+
+/// A JSON pointer as an operation gives it.
+#[derive(Clone)]
+enum Pointer {
+    Text(String),
+    Absent,
+    /// Something else than a text.
+    Wrong,
+}
+
+impl Pointer {
+    fn read(&self, absent: &str) -> Result<&str, String> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Absent => Err(absent.to_owned()),
+            Self::Wrong => Err("json: cannot unmarshal into Go value of type string".to_owned()),
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
 }
 
 /// Reads a JSON list of operations, or a YAML one. An empty text is an empty list; where empty documents fail as
 /// strategic patches, one at the front makes the whole text an empty list.
 pub(in crate::machineconfig) fn parse(text: &str, minor: &Minor) -> Result<Vec<Operation>, String> {
     let json: Result<Vec<Map<String, Value>>, _> = serde_json::from_str(text);
+    let is_json = json.is_ok();
     let list = match json {
         Ok(list) => list,
         Err(error) => {
             let nodes = yaml::documents(text).map_err(|_| error.to_string())?;
-            let tree = nodes.first().map_or(Value::Null, yaml::Node::to_value);
+            let mut tree = nodes.first().map_or(Value::Null, yaml::Node::to_value);
+            yaml::as_texts(&mut tree);
             if tree.is_null() && (nodes.len() <= 1 || minor.null_documents_fail) {
                 return Ok(Vec::new());
             }
             serde_json::from_value(tree).map_err(|_| error.to_string())?
         }
     };
-    let operation = |map: Map<String, Value>| {
-        let text = |key: &str| map.get(key).and_then(Value::as_str).map(str::to_owned);
-        let value = map.get("value").cloned().unwrap_or_default();
-        Operation {
-            op: text("op").unwrap_or_else(|| "unknown".to_owned()),
-            path: text("path"),
-            from: text("from"),
-            value,
+    let operation = |mut map: Map<String, Value>| {
+        // A null of JSON is as good as nothing; one of YAML is the text of nothing.
+        if is_json {
+            map.retain(|_, value| !value.is_null());
         }
+        let pointer = |key: &str| match map.get(key) {
+            Some(Value::String(text)) => Pointer::Text(text.clone()),
+            Some(Value::Null) => Pointer::Text(String::new()),
+            Some(_) => Pointer::Wrong,
+            None => Pointer::Absent,
+        };
+        let op = match pointer("op") {
+            Pointer::Text(op) => op,
+            Pointer::Absent | Pointer::Wrong => "unknown".to_owned(),
+        };
+        Operation { op, path: pointer("path"), from: pointer("from"), value: map.get("value").cloned() }
     };
     Ok(list.into_iter().map(operation).collect())
 }
@@ -56,7 +91,7 @@ pub(super) fn apply(mut tree: Value, operations: &[Operation]) -> Result<Value, 
 impl Operation {
     /// The JSON pointer that it is about.
     pub(super) fn pointer(&self) -> &str {
-        self.path.as_deref().unwrap_or_default()
+        self.path.text().unwrap_or_default()
     }
 
     /// `replace /machine/certSANs/0`, for messages.
@@ -69,30 +104,51 @@ impl Operation {
         if !matches!(op, "add" | "remove" | "replace" | "move" | "copy" | "test") {
             return Err(format!("Unexpected kind: {op}"));
         }
-        let missing = |what: &str| format!("{op} operation failed to decode {what}: missing value");
-        let path = self.path.as_deref().ok_or_else(|| missing("path"))?;
+        let value = || self.value.clone().unwrap_or_default();
+        // Some operations name the reason, others one for all.
+        let path = |all: bool| {
+            let read = self.path.read("operation missing path field: missing value");
+            read.map_err(|why| {
+                format!("{op} operation failed to decode path: {}", if all { "missing value" } else { &why })
+            })
+        };
+        let from = || {
+            let read = self.from.read("operation, missing from field: missing value");
+            read.map_err(|why| format!("{op} operation failed to decode from: {why}"))
+        };
         match op {
-            "add" => add(tree, op, path, self.value.clone()),
-            "remove" => remove(tree, op, path).map(drop),
-            "replace" => replace(tree, path, self.value.clone()),
+            "add" => {
+                let path = path(true)?;
+                let (container, key) = parent(tree, path).ok_or_else(|| no_path(op, &format!("path: \"{path}\"")))?;
+                put(container, key, value()).map_err(|why| format!("error in {op} for path: '{path}': {why}"))
+            }
+            "remove" => {
+                let path = path(true)?;
+                let (container, key) = parent(tree, path).ok_or_else(|| no_path(op, &format!("path: \"{path}\"")))?;
+                take(container, &key).map(drop).map_err(|why| format!("error in {op} for path: '{path}': {why}"))
+            }
+            "replace" => replace(tree, path(false)?, value()),
             "move" => {
-                let from = self.from.as_deref().ok_or_else(|| missing("from"))?;
+                let from = from()?;
                 let source = |key: &str, why| format!("error in move for path: '{key}': {why}");
                 let (container, key) = parent(tree, from).ok_or_else(|| no_place(op, "from", from))?;
                 fetch(container, &key).map_err(|why| source(&key, why))?;
                 let value = take(container, &key).map_err(|why| source(&key, why))?;
+                let path = path(false)?;
                 let (container, key) = parent(tree, path).ok_or_else(|| no_place(op, "destination", path))?;
                 put(container, key, value).map_err(|why| source(path, why))
             }
             "copy" => {
-                let from = self.from.as_deref().ok_or_else(|| missing("from"))?;
+                let from = from()?;
                 let (container, key) = parent(tree, from).ok_or_else(|| no_place(op, "from", from))?;
                 let value = fetch(container, &key).map_err(|why| format!("error in copy for from: '{from}': {why}"))?;
                 let value = value.cloned().unwrap_or_default();
+                let path = path(true)?;
                 let (container, key) = parent(tree, path).ok_or_else(|| no_place(op, "destination", path))?;
                 put(container, key, value).map_err(|why| format!("error while adding value during copy: {why}"))
             }
             _ => {
+                let path = path(false)?;
                 let found = if path.is_empty() {
                     Some(&*tree)
                 } else {
@@ -100,8 +156,8 @@ impl Operation {
                     let (container, key) = parent(tree, path).ok_or_else(absent)?;
                     fetch(container, &key).map_err(|why| format!("error in test for path: '{path}': {why}"))?
                 };
-                let found = found.unwrap_or(&Value::Null);
-                if *found == self.value { Ok(()) } else { Err(format!("testing value {path} failed: test failed")) }
+                let same = found.filter(|found| !found.is_null()) == self.value.as_ref();
+                if same { Ok(()) } else { Err(format!("testing value {path} failed: test failed")) }
             }
         }
     }
@@ -148,10 +204,12 @@ fn fetch<'a>(container: &'a Value, key: &str) -> Result<Option<&'a Value>, Strin
 }
 
 fn bad_index(key: &str) -> String {
-    if key.parse::<i64>().is_ok() {
-        format!("Unable to access invalid index: {key}: invalid index referenced")
-    } else {
-        format!("strconv.Atoi: parsing {key:?}: invalid syntax")
+    match key.parse::<i64>() {
+        Ok(index) => format!("Unable to access invalid index: {index}: invalid index referenced"),
+        Err(error) if matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) => {
+            format!("strconv.Atoi: parsing {key:?}: value out of range")
+        }
+        Err(_) => format!("strconv.Atoi: parsing {key:?}: invalid syntax"),
     }
 }
 
@@ -165,15 +223,6 @@ fn index(key: &str, length: usize) -> Option<usize> {
     let length = i64::try_from(length).ok()?;
     let at = if at < 0 { at + length } else { at };
     usize::try_from(at).ok().filter(|_| at < length)
-}
-
-fn add(tree: &mut Value, op: &str, path: &str, value: Value) -> Result<(), String> {
-    if path.is_empty() {
-        *tree = value;
-        return Ok(());
-    }
-    let (container, key) = parent(tree, path).ok_or_else(|| no_path(op, &format!("path: \"{path}\"")))?;
-    put(container, key, value).map_err(|why| format!("error in {op} for path: '{path}': {why}"))
 }
 
 fn put(container: &mut Value, key: String, value: Value) -> Result<(), String> {
@@ -195,11 +244,6 @@ fn put(container: &mut Value, key: String, value: Value) -> Result<(), String> {
     Ok(())
 }
 
-fn remove(tree: &mut Value, op: &str, path: &str) -> Result<Value, String> {
-    let (container, key) = parent(tree, path).ok_or_else(|| no_path(op, &format!("path: \"{path}\"")))?;
-    take(container, &key).map_err(|why| format!("error in {op} for path: '{path}': {why}"))
-}
-
 fn take(container: &mut Value, key: &str) -> Result<Value, String> {
     match container {
         Value::Object(map) => {
@@ -215,6 +259,10 @@ fn take(container: &mut Value, key: &str) -> Result<Value, String> {
 
 fn replace(tree: &mut Value, path: &str, value: Value) -> Result<(), String> {
     if path.is_empty() {
+        if !value.is_object() && !value.is_array() {
+            // The library forgot which error it meant.
+            return Err("replace operation value must be object or array: %!w(<nil>)".to_owned());
+        }
         *tree = value;
         return Ok(());
     }
@@ -234,8 +282,8 @@ fn replace(tree: &mut Value, path: &str, value: Value) -> Result<(), String> {
 /// Whether a whole list or object takes the place of another, which merging does not do, or not always.
 pub(in crate::machineconfig) fn replaces(operations: &[Operation]) -> bool {
     operations.iter().any(|operation| {
-        let whole = operation.value.is_array() || operation.value.is_object();
-        whole && operation.path.as_deref().is_some_and(|path| !path.ends_with("/-"))
+        let whole = matches!(operation.value, Some(Value::Array(_) | Value::Object(_)));
+        whole && operation.path.text().is_some_and(|path| !path.ends_with("/-"))
     })
 }
 
@@ -244,10 +292,11 @@ pub(in crate::machineconfig) fn replaces(operations: &[Operation]) -> bool {
 pub(in crate::machineconfig) fn strategic(operations: &[Operation]) -> Option<Value> {
     let mut tree = Value::Object(Map::new());
     for operation in operations {
-        let path = operation.path.as_deref()?;
+        let path = operation.path.text()?;
+        let value = || operation.value.clone().unwrap_or_default();
         let (path, value) = match (operation.op.as_str(), path.strip_suffix("/-")) {
-            ("add", Some(list)) => (list, Value::Array(vec![operation.value.clone()])),
-            ("add" | "replace", None) => (path, operation.value.clone()),
+            ("add", Some(list)) => (list, Value::Array(vec![value()])),
+            ("add" | "replace", None) => (path, value()),
             ("remove", None) => (path, serde_json::json!({ "$patch": "delete" })),
             _ => return None,
         };

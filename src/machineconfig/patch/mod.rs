@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use self::delete::Selector;
+pub(super) use self::delete::Selector;
 use self::json6902::Operation;
 use super::decode::DecodeError;
 use super::documents::{Document, Documents};
@@ -226,16 +226,21 @@ impl Patch {
 }
 
 fn strategic(text: &str, minor: &Minor) -> Result<Vec<Item>, DecodeError> {
-    let nodes = yaml::documents(text)?;
+    let nodes = yaml::documents_at(text)?;
     let mut items = Vec::new();
     let mut rest = Vec::new();
     // Selectors and the documents left over are decoded apart, so remember which selectors come before which.
     let mut order = Vec::new();
-    for node in nodes {
+    for (line, node) in nodes {
         if node.is_null() && !minor.null_documents_fail {
             continue;
         }
-        let (selectors, left) = delete::extract(node, minor)?;
+        // Documents are read one after the other, so an error in one before this comes first.
+        let (selectors, left) =
+            delete::extract(line, node, minor).map_err(|error| match Documents::decode(&rest, minor, true) {
+                Err(earlier) if !matches!(earlier, DecodeError::Empty) => earlier,
+                _ => error,
+            })?;
         let kept = left.into_iter().filter(|node| node.as_map().is_none_or(|map| !super::documents::is_bare(map)));
         let before = rest.len();
         rest.extend(kept);
@@ -244,7 +249,8 @@ fn strategic(text: &str, minor: &Minor) -> Result<Vec<Item>, DecodeError> {
     let any = order.iter().any(|(selectors, _)| !selectors.is_empty());
     let documents = match Documents::decode(&rest, minor, true) {
         Err(DecodeError::Empty) if any => Vec::new(),
-        decoded => decoded?.list,
+        decoded if minor.patch_may_repeat_document => decoded?.list,
+        decoded => decoded?.checked_in_order(&rest, minor)?.list,
     };
     let mut documents = documents.into_iter();
     for (selectors, has_document) in order {
@@ -268,14 +274,17 @@ pub fn apply(documents: &Documents, patches: &[Patch], minor: &Minor) -> Result<
                 Err(error) => return Err(undecodable(&error, before)),
             },
             Body::Json(operations) => state.tree().map_err(Wrong::from).and_then(|tree| {
-                let place = |(at, text): (usize, String)| Wrong { text, operation: Some(at), path: String::new() };
+                let place = |(at, text): (usize, String)| Wrong { text, operation: Some(at), ..Wrong::default() };
                 json6902::apply(tree, operations).map(State::Tree).map_err(place)
             }),
         };
         state = next.map_err(|wrong| patch.wrong(wrong))?;
         before = Some(patch);
     }
-    state.documents(minor).map_err(|error| undecodable(&error, before))
+    let mut documents = state.documents(minor).map_err(|error| undecodable(&error, before))?;
+    // Where Talos crashes when it writes these, 1.14 is followed, which passes over them.
+    documents.list.retain(|document| document.leftover().is_none_or(|selector| !selector.is_named()));
+    Ok(documents)
 }
 
 /// What a JSON patch made of the configuration is none.
@@ -288,16 +297,19 @@ fn undecodable(error: &DecodeError, patch: Option<&Patch>) -> PatchError {
 }
 
 /// Why a patch does not apply, and which part of it.
+#[derive(Default)]
 struct Wrong {
     text: String,
     path: String,
     /// Of a JSON patch, from 0.
     operation: Option<usize>,
+    /// Kind and name of the document that is one too many.
+    document: Option<(String, Option<String>)>,
 }
 
 impl From<String> for Wrong {
     fn from(text: String) -> Self {
-        Self { text, path: String::new(), operation: None }
+        Self { text, ..Self::default() }
     }
 }
 
@@ -305,6 +317,10 @@ impl Patch {
     fn wrong(&self, wrong: Wrong) -> PatchError {
         let places = match (wrong.operation, &self.body) {
             (Some(at), Body::Json(operations)) => vec![place::operation(&self.text, at, operations[at].pointer())],
+            _ if wrong.document.is_some() => {
+                let (kind, name) = wrong.document.unwrap_or_default();
+                place::document(&self.text, &kind, name.as_deref()).into_iter().collect()
+            }
             _ if wrong.path.is_empty() => Vec::new(),
             _ => vec![place::find(&self.text, &wrong.path)],
         };
@@ -336,7 +352,11 @@ impl State {
 
     fn tree(self) -> Result<Value, String> {
         match self {
-            Self::Documents(documents) if documents.len() == 1 => Ok(documents.trees().remove(0)),
+            Self::Documents(documents) if documents.len() == 1 => {
+                let mut tree = documents.trees().remove(0);
+                yaml::as_texts(&mut tree);
+                Ok(tree)
+            }
             Self::Documents(_) => {
                 Err("JSON6902 patches are not supported for multi-document machine configuration".to_owned())
             }
@@ -346,26 +366,48 @@ impl State {
 }
 
 fn merged(mut documents: Documents, items: &[Item], minor: &Minor) -> Result<State, Wrong> {
+    let list = &mut documents.list;
+    // Where deletions are left over, a patch does not see what it appended itself.
+    let mut before = list.len();
     for item in items {
-        match item {
-            Item::Delete(selector) => selector.apply(&mut documents, minor).map_err(|text| Wrong {
+        let seen = if minor.deletes_left_over { before } else { list.len() };
+        let id = match item {
+            Item::Delete(selector) => selector.id(),
+            Item::Merge(document) => document.id(),
+        };
+        match (item, list[..seen].iter().rposition(|document| document.id() == id)) {
+            (Item::Delete(selector), Some(at)) if selector.is_whole() => {
+                list.remove(at);
+                before -= usize::from(at < before);
+            }
+            (Item::Delete(selector), Some(at)) => selector.apply(&mut list[at], minor).map_err(|text| Wrong {
                 text,
                 path: selector.path(),
-                operation: None,
+                ..Wrong::default()
             })?,
-            Item::Merge(right) => match documents.list.iter_mut().find(|left| left.same_as(right)) {
-                Some(left) => {
-                    merge::documents(left.schema(), &mut left.body, &right.body, minor).map_err(|error| Wrong {
-                        text: error.to_string(),
-                        path: error.path().to_owned(),
-                        operation: None,
-                    })?;
+            (Item::Delete(selector), None) if minor.deletes_left_over => {
+                list.push(Document::of_leftover(selector.clone(), *minor));
+            }
+            (Item::Delete(_), None) => {}
+            (Item::Merge(right), Some(at)) => {
+                let left = &mut list[at];
+                if let Some(selector) = left.leftover() {
+                    return Err(merge::onto_leftover(right.kind(), selector.is_named()).into());
                 }
-                None => documents.list.push(right.clone()),
-            },
+                merge::documents(left.schema(), &mut left.body, &right.body, minor).map_err(|error| Wrong {
+                    text: error.to_string(),
+                    path: error.path().to_owned(),
+                    ..Wrong::default()
+                })?;
+            }
+            (Item::Merge(right), None) => list.push(right.clone()),
         }
     }
-    exclude::check(&documents.list)?;
-    documents.list.sort_by_key(|document| !document.kind().is_empty());
+    exclude::check(list, minor).map_err(|clash| {
+        let document = &list[clash.at];
+        let document = Some((document.kind().to_owned(), document.name().map(str::to_owned)));
+        Wrong { text: clash.text, document, ..Wrong::default() }
+    })?;
+    list.sort_by_key(|document| !document.kind().is_empty());
     Ok(State::Documents(documents))
 }

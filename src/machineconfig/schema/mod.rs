@@ -6,8 +6,8 @@
 //!
 //! A block is `Kind since`, then indented `path: name:type, …` lines (`.` is the document itself). Type codes:
 //! `s` text, `i` integer, `u8` … `u64` unsigned ones, `b` boolean, `dur`, `url`, `pem{…}` base64 of PEM, `b64`, `args`, `cel`, `bytes`, `obj`,
-//! `U` free-form, `[x]` list, `{x}` map; `enum` (with its words where they are known: `enum|a|b`, zero first), `table`, `addr`, `prefix`, `addrport`, `mac`, `port`, `mode`, `size`,
-//! `sizematch` are texts that have to parse. Suffixes: `?` Go pointer, `*` always written, `(R)` merging replaces,
+//! `U` free-form, `[x]` list, `{x}` map; `enum` (with its words where they are known: `enum|a|b~12|c~9-11`, zero first; 1.12 brought the second and lost the third), `table`, `addr`, `prefix`, `addrport`, `mac`, `port`, `mode`, `size`, `disksize`,
+//! `sizematch` are texts that have to parse. Suffixes: `?` Go pointer, `*` always written, `^` so until 1.13, `(R)` merging replaces,
 //! `(K:key)` elements merge by that key, `(K=key)` elements are replaced by that key, `(Z:a+b)` zero when these fields
 //! are, `[obj?]` a list of pointers, `@1.N` first version, `!` a bare (not nullable) network type, which differs nowhere here.
 
@@ -46,8 +46,10 @@ pub(super) enum Text {
     Addr,
     AddrPort,
     Base64,
+    /// A size that is written as a number of bytes, or rounded where that loses nothing.
+    DiskSize,
     /// One of these words, in any case, the zero one first; `=Word` is a zero that is written, but cannot be read.
-    /// Without words Talos has a list that this table does not know.
+    /// `word~12` is known from Talos 1.12 on. Without words Talos has a list that this table does not know.
     Enum(&'static str),
     Mac,
     Mode,
@@ -75,6 +77,8 @@ pub(super) struct Field {
     pub(super) pointer: bool,
     /// Written even when zero.
     pub(super) always: bool,
+    /// Written even when zero by Talos 1.13 and earlier.
+    pub(super) once_always: bool,
     /// The fields that say whether the struct is zero, joined by `+`, where not all of them do.
     pub(super) zero_by: &'static str,
     /// How merging treats what is on both sides.
@@ -130,6 +134,13 @@ pub(super) fn kind(name: &str) -> Option<&'static Kind> {
         return Some(&V1ALPHA1);
     }
     DOCUMENTS.iter().find(|kind| kind.name == name)
+}
+
+static LEFTOVER: Kind = Kind { name: "$patch: delete", since: 9, root: Struct { fields: Vec::new(), nullable: false } };
+
+/// What stands for a kind where a deletion was left over.
+pub(super) fn leftover() -> &'static Kind {
+    &LEFTOVER
 }
 
 /// Every kind, v1alpha1 first.

@@ -58,9 +58,10 @@ fn field(code: &'static str, path: &str, lines: &[Line]) -> Field {
     let how = how.trim_end_matches(')');
     let (merge, zero_by) = how.strip_prefix("Z:").map_or_else(|| (merge(how), ""), |fields| (Merge::ByType, fields));
     let (code, always) = code.strip_suffix('*').map_or((code, false), |code| (code, true));
+    let (code, once_always) = code.strip_suffix('^').map_or((code, false), |code| (code, true));
     let (code, pointer) = code.strip_suffix('?').map_or((code, false), |code| (code, true));
     let at = if path == "." { name.to_owned() } else { format!("{path}.{name}") };
-    Field { name, kind: kind(code, &at, lines), pointer, always, zero_by, merge, since }
+    Field { name, kind: kind(code, &at, lines), pointer, always, once_always, zero_by, merge, since }
 }
 
 fn merge(how: &'static str) -> Merge {
@@ -110,6 +111,7 @@ fn kind(code: &'static str, path: &str, lines: &[Line]) -> Type {
         "mode" => Type::Text(Text::Mode),
         "port" => Type::Text(Text::Port),
         "prefix" => Type::Text(Text::Prefix),
+        "disksize" => Type::Text(Text::DiskSize),
         "size" => Type::Text(Text::Size),
         "sizematch" => Type::Text(Text::SizeMatch),
         "table" => Type::Text(Text::Table),

@@ -30,7 +30,12 @@ fn patched(case: &Value, minor: &Minor) -> Result<Documents, String> {
         }
     });
     let patches = patches.collect::<Result<Vec<_>, _>>()?;
-    apply(&base, &patches, minor).map_err(|error| error.text)
+    if patches.is_empty() {
+        return Ok(base);
+    }
+    let patched = apply(&base, &patches, minor).map_err(|error| error.text)?;
+    // What was recorded has been written and read again.
+    Documents::parse_for(&patched.to_yaml(), minor).map_err(|error| error.to_string())
 }
 
 fn check(case: &Value) -> Result<(), String> {

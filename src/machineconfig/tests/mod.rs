@@ -97,11 +97,12 @@ pub(super) fn run(area: &str, cases: &[String], mut check: impl FnMut(&str) -> R
     assert!(failures.is_empty(), "{area}: {} of {total} fail:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Runs every case for every version recorded in it, and compares with `not-yet.txt`: a listed one has to fail, any
-/// other has to pass, so the list can only shrink.
-pub(super) fn run_listed(area: &str, versions: &str, mut check: impl FnMut(&str, &Value, &str) -> Result<(), String>) {
-    let list = read("not-yet.txt");
-    let listed: Vec<&str> = list.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).collect();
+/// Runs every case for every version recorded in it.
+pub(super) fn run_versions(
+    area: &str,
+    versions: &str,
+    mut check: impl FnMut(&str, &Value, &str) -> Result<(), String>,
+) {
     let (mut total, mut passed) = (0, 0);
     let mut wrong = Vec::new();
     for case in cases(area) {
@@ -110,13 +111,10 @@ pub(super) fn run_listed(area: &str, versions: &str, mut check: impl FnMut(&str,
         let by_version = if versions.is_empty() { &recorded } else { &recorded[versions] };
         for version in by_version.as_object().expect("versions").keys() {
             let id = format!("{area}/{case} {version}");
-            let known = listed.contains(&id.as_str());
             total += 1;
-            match (check(&case, &recorded, version), known) {
-                (Ok(()), false) => passed += 1,
-                (Ok(()), true) => wrong.push(format!("{id}: passes, take it off not-yet.txt")),
-                (Err(why), false) => wrong.push(format!("{id}: {why}")),
-                (Err(_), true) => {}
+            match check(&case, &recorded, version) {
+                Ok(()) => passed += 1,
+                Err(why) => wrong.push(format!("{id}: {why}")),
             }
         }
     }

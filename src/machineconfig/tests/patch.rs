@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::{documents_differ, read, run_listed, trees};
+use super::{documents_differ, read, run_versions, trees};
 use crate::machineconfig::patch::{Argument, argument};
 use crate::machineconfig::{Documents, Minor, Mode, Patch, PatchSource, apply, validate};
 
@@ -30,7 +30,7 @@ fn patched(case: &str, recorded: &Value, minor: &Minor) -> Result<Documents, (&'
 
 #[test]
 fn patches_as_talos_does() {
-    run_listed("patch", "results", |case, recorded, version| {
+    run_versions("patch", "results", |case, recorded, version| {
         let minor = Minor::parse(version).expect("known");
         let result = &recorded["results"][version];
         let made = patched(case, recorded, &minor);

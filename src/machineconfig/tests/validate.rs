@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::{bundle, json, read, run_listed};
+use super::{bundle, json, read, run_versions};
 use crate::inventory::{Mac, Role};
 use crate::machineconfig::{Contract, Documents, Input, Minor, Mode, apply, generate, overlay, validate};
 
@@ -19,7 +19,7 @@ fn same(ours: &[String], theirs: &Value) -> bool {
 
 #[test]
 fn validates_as_talos_does() {
-    run_listed("validate", "", |case, recorded, version| {
+    run_versions("validate", "", |case, recorded, version| {
         let minor = Minor::parse(version).expect("known");
         let how = json(format!("validate/{case}/case.json"));
         let result = &recorded[version];

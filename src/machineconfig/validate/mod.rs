@@ -107,9 +107,15 @@ fn multi(errors: &[impl AsRef<str>]) -> String {
     format!("{count} occurred:\n\t{}\n\n", points.join("\n\t"))
 }
 
-/// Validates as `talosctl validate` of that minor does. `strict` turns v1alpha1's warnings into errors.
+/// Validates as `talosctl validate` of that minor does, which begins with reading what was written. `strict` turns v1alpha1's warnings into errors.
 pub fn validate(documents: &Documents, mode: Mode, strict: bool, minor: &Minor) -> Verdict {
     let mut verdict = Verdict::default();
+    if documents.has_leftover()
+        && let Err(error) = Documents::parse_for(&documents.to_yaml(), minor)
+    {
+        verdict.errors.push(format!("reload: {error}"));
+        return verdict;
+    }
     let prefixed = |label: String, text: String| {
         if minor.validation_names_document { format!("{label}: {text}") } else { text }
     };

@@ -159,7 +159,26 @@ fn is_timestamp(text: &str) -> bool {
     })
 }
 
-pub(super) fn single(text: &str, out: &mut String) {
+/// Whether some reader would take the text for something else, not only for want of quotes as syntax.
+pub(in crate::machineconfig) fn looks_like_other(text: &str) -> bool {
+    lookalike(text).is_some()
+}
+
+/// A key, which is one line.
+pub(in crate::machineconfig) fn key(key: &str, out: &mut String) {
+    write(key, style(key), out);
+}
+
+/// A text that may not be a block.
+pub(super) fn write(text: &str, style: Style, out: &mut String) {
+    match style {
+        Style::Plain => out.push_str(text),
+        Style::Single => single(text, out),
+        Style::Double | Style::Literal => double(text, out),
+    }
+}
+
+pub(in crate::machineconfig) fn single(text: &str, out: &mut String) {
     out.push('\'');
     for (index, part) in text.split('\'').enumerate() {
         out.push_str(if index > 0 { "''" } else { "" });
@@ -169,7 +188,7 @@ pub(super) fn single(text: &str, out: &mut String) {
 }
 
 /// With YAML's own escapes; the line breaks of YAML 1.1 among them.
-pub(super) fn double(text: &str, out: &mut String) {
+pub(in crate::machineconfig) fn double(text: &str, out: &mut String) {
     out.push('"');
     for char in text.chars() {
         match char {

@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, StructureStyle};
+use base64::Engine as _;
+use granit_parser::{Event, Parser, ScalarStyle, StructureStyle, Tag};
 
-use super::{Data, Node, SyntaxError};
+use super::{Data, Node, Style, SyntaxError};
 
 /// Deeper nesting than any configuration has; keeps recursion far from the end of the stack.
 const MAX_DEPTH: usize = 100;
@@ -15,13 +16,19 @@ const MAX_NODES: usize = 200_000;
 
 /// Every document of `text`; one that holds only comments is there as a null.
 pub(in crate::machineconfig) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
+    Ok(documents_at(text)?.into_iter().map(|(_, node)| node).collect())
+}
+
+/// Every document with the line at which it begins: that of its `---`, where it has one.
+pub(in crate::machineconfig) fn documents_at(text: &str) -> Result<Vec<(usize, Node)>, SyntaxError> {
     let parser = Parser::new_from_str(text);
     let mut reader = Reader { source: text, parser, span: 0..0, anchors: HashMap::new(), nodes: 0 };
     let mut documents = Vec::new();
     while let Some((event, line)) = reader.next()? {
-        if let Event::DocumentStart(..) = event {
+        if let Event::DocumentStart(explicit, ..) = event {
             reader.anchors.clear();
-            documents.push(reader.document(line)?);
+            let node = reader.document(line)?;
+            documents.push((if explicit { line } else { node.line }, node));
         }
     }
     Ok(documents)
@@ -63,8 +70,10 @@ impl<'a> Reader<'a> {
         }
         Ok(root.unwrap_or(Node {
             line,
-            flow: false,
-            alias: None,
+            style: Style::Usual,
+            key: Style::Usual,
+            mark: None,
+            merge: None,
             data: Data::Scalar { text: String::new(), plain: true },
         }))
     }
@@ -76,27 +85,42 @@ impl<'a> Reader<'a> {
         let before = self.nodes;
         self.count(1, line)?;
         let anchor = event.anchor_id().filter(|id| *id != 0);
-        let flow = matches!(
-            event,
-            Event::SequenceStart(StructureStyle::Flow, ..) | Event::MappingStart(StructureStyle::Flow, ..)
-        );
-        let data = match event {
+        let (mut mark, mut merge) = (None, None);
+        let (style, data) = match event {
             Event::Alias(id) => {
                 let Some((node, size)) = self.anchors.get(&id).cloned() else {
                     return Err(SyntaxError::Refused { line, what: "an anchor contains itself" });
                 };
                 self.count(size, line)?;
-                return Ok(Node { line, alias: self.source.get(self.span.clone()).map(str::to_owned), ..node });
+                let name = self.source.get(self.span.clone()).unwrap_or_default().trim_start_matches('*');
+                return Ok(Node { line, style: Style::Alias(name.into()), mark: None, ..node });
             }
             Event::Scalar(text, style, _, tag) => {
-                let string = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
-                Data::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain && !string }
+                mark = tag.as_deref().map(shown);
+                let style = match style {
+                    ScalarStyle::Plain => Style::Usual,
+                    ScalarStyle::SingleQuoted => Style::Single,
+                    ScalarStyle::DoubleQuoted => Style::Double,
+                    ScalarStyle::Literal => Style::Literal,
+                    ScalarStyle::Folded => Style::Folded,
+                };
+                // The parser has a word for what is not there.
+                let text =
+                    if self.span.is_empty() && style == Style::Usual { String::new() } else { text.into_owned() };
+                if mark.as_deref() == Some("!!binary") {
+                    mark = Some(format!("!!binary {text}").into());
+                }
+                let (text, plain) = tagged(text, style == Style::Usual, mark.as_deref());
+                (style, Data::Scalar { text, plain })
             }
-            Event::SequenceStart(..) => Data::List(self.list(depth)?),
-            Event::MappingStart(..) => Data::Map(self.map(depth)?),
+            Event::SequenceStart(style, ..) => (collection(style), Data::List(self.list(depth)?)),
+            Event::MappingStart(style, ..) => {
+                let entries = self.map(depth, &mut merge)?;
+                (collection(style), Data::Map(entries))
+            }
             _ => return Err(SyntaxError::Refused { line, what: "an unexpected construct" }),
         };
-        let node = Node { line, flow, alias: None, data };
+        let node = Node { line, style, key: Style::Usual, mark, merge, data };
         if let Some(id) = anchor {
             self.anchors.insert(id, (node.clone(), self.nodes - before));
         }
@@ -123,7 +147,11 @@ impl<'a> Reader<'a> {
         Ok(items)
     }
 
-    fn map(&mut self, depth: usize) -> Result<Vec<(String, Node)>, SyntaxError> {
+    fn map(
+        &mut self,
+        depth: usize,
+        merge: &mut Option<Box<(usize, Node)>>,
+    ) -> Result<Vec<(String, Node)>, SyntaxError> {
         let mut entries: Vec<(String, Node)> = Vec::new();
         let mut merged: Vec<(String, Node)> = Vec::new();
         let mut seen = Seen::default();
@@ -133,11 +161,13 @@ impl<'a> Reader<'a> {
                 event if event.is_node() => self.node(event, line, depth + 1)?,
                 _ => continue,
             };
-            let Data::Scalar { text: key, plain } = key.data else {
+            let (key_style, data) = (key.style, key.data);
+            let Data::Scalar { text: key, plain } = data else {
                 return Err(SyntaxError::Refused { line, what: "a mapping key has to be a scalar" });
             };
-            let value = self.value(line, depth)?;
+            let value = Node { key: key_style, ..self.value(line, depth)? };
             if plain && key == "<<" {
+                *merge = Some(Box::new((0, value.clone())));
                 merge_key(value, &mut merged)?;
             } else if let Some(first) = seen.before(&entries, &key) {
                 return Err(SyntaxError::DuplicateKey { line, key, first });
@@ -145,6 +175,9 @@ impl<'a> Reader<'a> {
                 seen.add(&key, line);
                 entries.push((key, value));
             }
+        }
+        if let Some(merge) = merge {
+            merge.0 = entries.len();
         }
         for (key, value) in merged {
             if seen.before(&entries, &key).is_none() {
@@ -162,6 +195,32 @@ impl<'a> Reader<'a> {
             }
         }
         Err(SyntaxError::Refused { line, what: "the document ends inside a mapping" })
+    }
+}
+
+fn collection(style: StructureStyle) -> Style {
+    if style == StructureStyle::Flow { Style::Flow } else { Style::Usual }
+}
+
+/// `!!str` or `!own`.
+fn shown(tag: &Tag) -> Box<str> {
+    let handle = tag.handle();
+    let handle = if handle == "tag:yaml.org,2002:" { "!!" } else { handle };
+    format!("{handle}{}", tag.suffix()).into()
+}
+
+/// A scalar as its tag wants it. One that Go does not know, `!!str` and `!!binary` make a text of it; the others say
+/// that it is to be read like a plain one.
+fn tagged(text: String, plain: bool, tag: Option<&str>) -> (String, bool) {
+    match tag {
+        None => (text, plain),
+        Some("!!bool" | "!!int" | "!!float" | "!!null" | "!!timestamp") => (text, true),
+        Some(tag) if tag.starts_with("!!binary") => {
+            let joined: String = text.split_whitespace().collect();
+            let bytes = base64::engine::general_purpose::STANDARD.decode(joined).ok();
+            (bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text), false)
+        }
+        Some(_) => (text, false),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::{Number, Value};
 
+use super::timestamp;
+
 /// One value, its maps in the order in which they are written.
 pub(in crate::machineconfig) enum Tree<'a> {
     Null,
@@ -10,6 +12,8 @@ pub(in crate::machineconfig) enum Tree<'a> {
     /// A number that is written in octal, `0o644`: a file's mode.
     Octal(u64),
     Text(&'a str),
+    /// A time, which stands there without quotes.
+    Time(&'a str),
     List(Vec<Tree<'a>>),
     Map(Vec<(&'a str, Tree<'a>)>),
 }
@@ -20,7 +24,7 @@ impl<'a> Tree<'a> {
             Value::Null => Self::Null,
             Value::Bool(flag) => Self::Bool(*flag),
             Value::Number(number) => Self::Number(number.clone()),
-            Value::String(text) => Self::Text(text),
+            Value::String(text) => timestamp::of(text).map_or(Self::Text(text), Self::Time),
             Value::Array(items) => Self::List(items.iter().map(Self::of).collect()),
             Value::Object(map) => Self::Map(map.iter().map(|(key, value)| (key.as_str(), Self::of(value))).collect()),
         }
@@ -34,6 +38,7 @@ impl<'a> Tree<'a> {
             Self::Number(number) => Value::Number(number.clone()),
             Self::Octal(mode) => (*mode).into(),
             Self::Text(text) => (*text).into(),
+            Self::Time(text) => timestamp::value(text).into(),
             Self::List(items) => items.iter().map(Self::to_value).collect(),
             Self::Map(entries) => {
                 Value::Object(entries.iter().map(|(key, tree)| ((*key).to_owned(), tree.to_value())).collect())

@@ -122,11 +122,7 @@ impl Writer<'_> {
     }
 
     fn key(&mut self, key: &str) {
-        match quote::style(key) {
-            // A key is one line.
-            Style::Literal => quote::double(key, self.out),
-            style => self.text(key, style),
-        }
+        quote::key(key, self.out);
     }
 
     /// What nests nothing, and the line break after it.
@@ -138,6 +134,7 @@ impl Writer<'_> {
             Tree::Octal(mode) => self.display(format_args!("0o{mode:o}")),
             Tree::List(_) => self.out.push_str("[]"),
             Tree::Map(_) => self.out.push_str("{}"),
+            Tree::Time(text) => self.out.push_str(text),
             Tree::Text(text) => match quote::style(text) {
                 Style::Literal => return self.literal(text, indent, inner),
                 style => self.text(text, style),
@@ -147,11 +144,7 @@ impl Writer<'_> {
     }
 
     fn text(&mut self, text: &str, style: Style) {
-        match style {
-            Style::Plain => self.out.push_str(text),
-            Style::Single => quote::single(text, self.out),
-            Style::Double | Style::Literal => quote::double(text, self.out),
-        }
+        quote::write(text, style, self.out);
     }
 
     fn literal(&mut self, text: &str, indent: usize, inner: usize) {

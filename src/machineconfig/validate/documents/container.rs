@@ -142,7 +142,7 @@ fn odd_capability(field: &str, name: &str) -> Option<String> {
 
 fn limit(limits: &Value, found: &mut Findings) {
     let (memory, cpu) = (text(limits, "memory"), text(limits, "cpu"));
-    if let Err(why) = go::size(memory)
+    if let Err(why) = go::bytes(memory)
         && !memory.is_empty()
     {
         found.error(format!("limits.memory {memory:?} is not a valid size: {why}"));

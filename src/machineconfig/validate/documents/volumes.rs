@@ -60,7 +60,7 @@ impl Size {
             is_set: !text.is_empty(),
             is_negative: bare.is_some(),
             is_relative,
-            bytes: go::size(bare.unwrap_or(text)).ok().filter(|_| !is_relative).unwrap_or_default(),
+            bytes: go::bytes(bare.unwrap_or(text)).ok().filter(|_| !is_relative).unwrap_or_default(),
         }
     }
 }
