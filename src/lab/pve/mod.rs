@@ -3,7 +3,7 @@
 //! ```ignore
 //! let ca = SiteCa::new("lab");
 //! let leaf = ca.leaf(&names, &addresses);
-//! site.tokens.insert(TOKEN_ID.into(), Token { secret, privsep: false, expire: 0 });
+//! site.tokens.insert(TOKEN_ID.into(), Token { secret, privsep: false, expire: 0, comment: None });
 //! let shared = Shared::new(site);
 //! shared.lock().pve.factory_endpoint = Some(FactoryEndpoint { hosts, address, ca_pem: ca.pem() });
 //! let server = pve::serve(shared.clone(), listener, &ca, &leaf); // gone when dropped
@@ -19,10 +19,12 @@ mod access;
 mod acl;
 mod agent;
 mod answer;
+mod api_tokens;
 mod auth;
 mod body;
 mod call;
 mod certificates;
+mod checks;
 mod cluster;
 mod config;
 mod config_lock;
@@ -35,16 +37,18 @@ mod disks;
 mod dispatch;
 mod download;
 mod drive;
+mod entries;
 mod fetch;
 mod file;
 mod formats;
+mod groups;
 mod ha;
 pub mod hypervisor;
 mod incident;
+mod login;
 mod network;
 mod nodes;
 mod past;
-mod people;
 mod pools;
 mod power;
 mod property;
@@ -54,6 +58,7 @@ mod replay;
 mod request;
 mod resize;
 mod rights;
+mod roles;
 mod routes;
 mod schema;
 mod seed;
@@ -67,6 +72,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod users;
 mod verify;
 mod vm;
 mod volume;
@@ -126,6 +132,7 @@ pub struct State {
     pub addresses: BTreeMap<String, (String, String)>,
     /// By node: its own certificate and the authority's.
     certificates: BTreeMap<String, Vec<certificates::Shown>>,
+    sessions: login::Sessions,
     consoles: u16,
     terminals: Vec<console::Terminal>,
     pids: u32,
@@ -152,6 +159,7 @@ impl State {
             own: None,
             addresses: BTreeMap::new(),
             certificates: BTreeMap::new(),
+            sessions: login::Sessions::default(),
             consoles: 0,
             terminals: Vec::new(),
             pids: 0,

@@ -67,7 +67,7 @@ fn check(schema: &Schema, property: &Property, name: &str, value: &Value) -> Res
         return if property.optional { Ok(()) } else { Err(MISSING.into()) };
     }
     let kind = property.kind.unwrap_or(Kind::String);
-    let list = matches!(&property.format, Some(FormatRef::Named(format)) if format.ends_with("-list"));
+    let list = kind == Kind::Array || matches!(&property.format, Some(FormatRef::Named(format)) if format.ends_with("-list"));
     let text = match value {
         Value::Object(_) => return Err(format!("type check ('{}') failed - got HASH", kind.name())),
         Value::Array(_) if !list => return Err(format!("type check ('{}') failed - got ARRAY", kind.name())),
@@ -125,7 +125,8 @@ fn is_of(kind: Kind, text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     match kind {
-        Kind::String => true,
+        // One item alone is a list of one.
+        Kind::String | Kind::Array => true,
         Kind::Boolean => matches!(text, "0" | "1"),
         Kind::Integer => digits(unsigned),
         Kind::Number => match unsigned.split_once('.') {

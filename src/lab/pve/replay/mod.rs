@@ -127,3 +127,13 @@ async fn recordings_of_9_replay() {
 async fn recordings_of_8_replay() {
     replay(8, include_str!("../../../../tests/fixtures/pve/transcripts-8.json")).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_9_replay() {
+    replay(9, include_str!("../../../../tests/fixtures/pve/answers-9.json")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_of_8_replay() {
+    replay(8, include_str!("../../../../tests/fixtures/pve/answers-8.json")).await;
+}
