@@ -16,6 +16,10 @@ pub(super) type Privileges = BTreeMap<String, bool>;
 
 /// The caller's privileges at `path`.
 pub(super) fn privileges(world: &World, who: &Identity, path: &str) -> Privileges {
+    // Where no path can be, nobody may do anything.
+    if path.is_empty() {
+        return Privileges::new();
+    }
     let user = of_subject(world, &who.user, path);
     if !who.separate {
         return user;

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::acl;
 use super::answer::Failure;
 use super::auth::Identity;
-use super::formats::split_list;
-use super::schema::{Endpoint, Schema};
+use super::formats::{self, split_list};
+use super::schema::Endpoint;
 use crate::lab::world::World;
 
 /// What an expression is evaluated for.
@@ -47,7 +47,9 @@ impl Asker<'_> {
     /// A part that is an `and` fails for good, and so does what is no refusal.
     fn any(&self, parts: &[Value]) -> Result<(), Failure> {
         for part in parts {
-            match self.check(part) {
+            // Of a user who is not there nothing else is said.
+            let stranger = part[0] == "userid-group" && !self.world.site.users.contains_key(&self.user()?);
+            match if stranger { Err(refused()) } else { self.check(part) } {
                 Ok(()) => return Ok(()),
                 Err(failure) if part[0] == "and" || failure.status != 403 => return Err(failure),
                 Err(_) => {}
@@ -83,10 +85,15 @@ impl Asker<'_> {
         acl::require_any(self.world, self.who, path, &may_modify)
     }
 
+    /// The user whom the call is about, if that can be one's name.
+    fn user(&self) -> Result<String, Failure> {
+        let (userid, schema) = ((self.lookup)("userid").unwrap_or_default(), self.world.pve.release.schema());
+        formats::check(schema, "pve-userid", &userid).map_err(Failure::die)?;
+        Ok(userid)
+    }
+
     fn userid(&self, rest: &[Value]) -> Result<(), Failure> {
-        let (world, userid) = (self.world, (self.lookup)("userid").unwrap_or_default());
-        let schema: &Schema = world.pve.release.schema();
-        super::formats::check(schema, "pve-userid", &userid).map_err(Failure::die)?;
+        let (world, userid) = (self.world, self.user()?);
         if text(rest.first()) == "self" {
             let own = world.site.users.contains_key(&userid) && self.who.id() == userid;
             return own.then_some(()).ok_or_else(refused);
@@ -100,6 +107,7 @@ impl Asker<'_> {
         let (world, userid) = (self.world, (self.lookup)("userid").unwrap_or_default());
         let groups_param = rest.iter().skip_while(|item| *item != "groups_param").nth(1);
         let existing = groups_param.is_none_or(|when| when != "create");
+        self.user().map(drop).or_else(|failure| if existing { Err(failure) } else { Ok(()) })?;
         if existing && !world.site.users.contains_key(&userid) {
             return Err(Failure::die(format!("no such user ('{userid}')")));
         }

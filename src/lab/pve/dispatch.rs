@@ -7,8 +7,8 @@ use super::call::Call;
 use super::snapshots::{self, Deed};
 use super::work::{Job, Work};
 use super::{
-    access, agent, api_tokens, cluster, config, console, content, copies, create, destroy, download, entries, groups, ha,
-    login, network, nodes, pools, power, resize, roles, status, tasks, users,
+    access, agent, api_tokens, clone, cluster, config, console, content, create, destroy, download, entries, groups,
+    ha, login, migrate, network, nodes, pools, power, relocate, resize, roles, status, tasks, template, users,
 };
 
 /// Calls the handler of `method` and `path`, the registered pattern.
@@ -45,10 +45,12 @@ fn vm(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, Fa
             ("DELETE", "/snapshot/{snapname}") => snapshots::call(call, Deed::Drop),
             ("POST", "/snapshot/{snapname}/rollback") => snapshots::call(call, Deed::Rollback),
             ("GET", "/snapshot/{snapname}/config") => snapshots::config(call),
-            ("POST", "/template") => copies::template_call(call),
-            ("POST", "/clone") => copies::clone_call(call),
-            ("POST", "/migrate") => copies::migrate_call(call),
-            ("POST", "/move_disk") => copies::move_call(call),
+            ("PUT", "/snapshot/{snapname}/config") => snapshots::describe(call),
+            ("POST", "/template") => template::call(call),
+            ("POST", "/clone") => clone::call(call),
+            ("GET", "/migrate") => migrate::preconditions(call),
+            ("POST", "/migrate") => migrate::call(call),
+            ("POST", "/move_disk") => relocate::call(call),
             ("GET", "/feature") => config::feature(call),
             ("PUT", "/unlink") => config::unlink(call),
             ("PUT", "/resize") => resize::call(call),

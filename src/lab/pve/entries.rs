@@ -68,8 +68,7 @@ pub(super) fn modify(call: &mut Call) -> Result<Reply, Failure> {
     }
     let (delete, propagate) = (call.flag("delete"), call.opt("propagate") != Some("0"));
     let path = checks::normal(call.text("path")).filter(|path| delete || is_path(path));
-    let path = path
-        .ok_or_else(|| Failure::param("path", format!("invalid ACL path '{}'", call.text("path"))))?;
+    let path = path.ok_or_else(|| Failure::param("path", format!("invalid ACL path '{}'", call.text("path"))))?;
     let mut to = list("groups");
     for group in &mut to {
         group.insert(0, '@');
@@ -117,7 +116,9 @@ fn permitted(call: &Call, path: &str, role: &str, delete: bool, propagate: bool)
         match own.get(privilege) {
             None => return refuse(" - requires 'Permissions.Modify' or superset of privileges."),
             Some(false) if propagate && !delete => {
-                return refuse(" with propagation - requires 'Permissions.Modify' or propagated superset of privileges.");
+                return refuse(
+                    " with propagation - requires 'Permissions.Modify' or propagated superset of privileges.",
+                );
             }
             Some(_) => {}
         }

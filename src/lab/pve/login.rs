@@ -36,7 +36,8 @@ impl Sessions {
     }
 
     fn give(&mut self, head: &str, user: &str, now: i64) -> String {
-        let signature: Vec<u8> = std::iter::repeat_with(|| *uuid::Uuid::new_v4().as_bytes()).take(2).flatten().collect();
+        let signature: Vec<u8> =
+            std::iter::repeat_with(|| *uuid::Uuid::new_v4().as_bytes()).take(2).flatten().collect();
         let text = format!("{head}{now:08X}{}", base64::prelude::BASE64_STANDARD.encode(signature));
         self.given.insert(text.clone(), (user.to_owned(), now));
         text

@@ -25,12 +25,12 @@ mod body;
 mod call;
 mod certificates;
 mod checks;
+mod clone;
 mod cluster;
 mod config;
 mod config_lock;
 mod console;
 mod content;
-mod copies;
 mod create;
 mod destroy;
 mod disks;
@@ -46,6 +46,7 @@ mod ha;
 pub mod hypervisor;
 mod incident;
 mod login;
+mod migrate;
 mod network;
 mod nodes;
 mod past;
@@ -53,6 +54,7 @@ mod pools;
 mod power;
 mod property;
 mod release;
+mod relocate;
 #[cfg(test)]
 mod replay;
 mod request;
@@ -69,6 +71,7 @@ mod start;
 mod status;
 mod task;
 mod tasks;
+mod template;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -182,19 +185,14 @@ impl State {
         for (option, text) in options.iter_mut().filter(|(option, _)| !drive::is_name(option)) {
             *text = disks::canonical(schema, option, text);
         }
-        let mut shop = Workshop {
+        let mut shop = Workshop::new(
             site,
-            volumes: &mut self.volumes,
-            locked: &self.locked_storages,
-            schema,
-            nine: self.release.nine(),
-            node: &guest.node,
-            vmid: guest.vmid,
-            now: now(),
-            log: Vec::new(),
-            made: Vec::new(),
-            imprints: Vec::new(),
-        };
+            &mut self.volumes,
+            &self.locked_storages,
+            self.release,
+            (&guest.node, guest.vmid),
+            now(),
+        );
         for option in options.keys().filter(|option| drive::is_name(option)).cloned().collect::<Vec<_>>() {
             let asked = options.remove(&option).map(|text| Params::from([(option, text)])).unwrap_or_default();
             options.extend(shop.drives(&asked).unwrap_or_default());

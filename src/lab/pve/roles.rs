@@ -12,8 +12,9 @@ use super::formats::split_list;
 pub(super) fn list(call: &mut Call) -> Reply {
     let builtin = call.schema().roles.iter().map(|(name, privileges)| (name, privileges.join(","), 1));
     let custom = call.world.site.roles.iter().map(|(name, text)| (name, sorted(text).join(","), 0));
-    let rows =
-        builtin.chain(custom).map(|(name, privs, special)| json!({ "roleid": name, "privs": privs, "special": special }));
+    let rows = builtin
+        .chain(custom)
+        .map(|(name, privs, special)| json!({ "roleid": name, "privs": privs, "special": special }));
     Reply::Data(rows.collect())
 }
 

@@ -33,14 +33,12 @@ pub(super) fn list(call: &mut Call) -> Reply {
         if call.flag("full") {
             row.insert("groups".into(), groups_of(&world.site, name).join(",").into());
             let tokens = api_tokens::of(&world.site, name);
-            if !tokens.is_empty() {
-                let list = tokens.into_iter().map(|(id, token)| {
-                    let mut row = api_tokens::shown(token);
-                    row.insert("tokenid".into(), id.into());
-                    Value::Object(row)
-                });
-                row.insert("tokens".into(), list.collect());
-            }
+            let list = tokens.iter().map(|(id, token)| {
+                let mut row = api_tokens::shown(token);
+                row.insert("tokenid".into(), (*id).into());
+                Value::Object(row)
+            });
+            row.insert("tokens".into(), if tokens.is_empty() { Value::Null } else { list.collect() });
         }
         Value::Object(row)
     });
@@ -50,6 +48,10 @@ pub(super) fn list(call: &mut Call) -> Reply {
 fn shown(user: &User) -> Map<String, Value> {
     let mut row: Map<String, Value> =
         user.details.iter().map(|(name, text)| (name.clone(), text.as_str().into())).collect();
+    // The line in the file ends with the last of these that is given, and those before it are then empty, not missing.
+    if !row.contains_key("email") && ["comment", "keys"].iter().any(|later| row.contains_key(*later)) {
+        row.insert("email".into(), "".into());
+    }
     row.insert("enable".into(), i32::from(user.enable).into());
     row.insert("expire".into(), user.expire.into());
     row
