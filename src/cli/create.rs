@@ -9,7 +9,7 @@ use super::failure::{Code, Failure};
 use super::lab::WhenAbsent;
 use super::plan::{drafted, show};
 use super::{Global, destroy, print, prompt, say};
-use crate::engine::{End, Engine, Journal, Leftover};
+use crate::engine::{End, Engine, Journal, JournalError, Leftover};
 use crate::event::Event;
 use crate::inventory::Inventory;
 use crate::plan::{self, Plan};
@@ -68,20 +68,25 @@ pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<
     let listener = |event: &Event| reporter.hear(event);
     let engine = Engine::new(&tools, &plan, journal, &listener);
     let mut signals = Signals::new()?;
-    let end = engine.run(signals.first()).await?;
+    let end = engine.run(signals.first()).await;
     let (failure, code) = match end {
-        End::Committed => {
+        Ok(End::Committed) => {
             let inventory = engine.into_journal().state().inventory.clone();
             let timeline = reporter.finish();
             let summary = Summary::new(&profile.name, &inventory, &timeline);
             print(&if global.is_json() { summary.json() } else { summary.to_string() });
             return Ok(());
         }
-        End::Interrupted => (Failure::new(Code::Interrupted, "interrupted"), Code::Interrupted),
-        End::Failed(failure) => {
-            let code = if failure.timed_out { Code::TimedOut } else { Code::Removed };
-            (Failure::new(code, format!("{} failed: {}", failure.step, failure.error)), code)
+        Ok(end) => {
+            let message = match &end {
+                End::Failed(failure) => format!("{} failed: {}", failure.step, failure.error),
+                End::Committed | End::Interrupted => String::from("interrupted"),
+            };
+            let code = Code::of_run(&end, true);
+            (Failure::new(code, message), code)
         }
+        // What is not in the journal is not begun. What filled the disk may be gone by now, and then it can be undone.
+        Err(error) => (Failure::of(Code::Removed, &error), Code::Removed),
     };
     if args.keep && code != Code::Interrupted {
         drop(engine);
@@ -92,10 +97,18 @@ pub(super) async fn run(global: &Global, args: Args, log: &LogWriter) -> Result<
     }
     // A second signal ends the process at once; the journal makes a later `destroy` sufficient.
     let unwound = tokio::select! {
-        unwound = engine.unwind() => unwound?,
+        unwound = engine.unwind() => unwound,
         () = signals.next() => {
             return Err(Failure::new(Code::Left, "interrupted twice: what was made is still there")
                 .hint(format!("run: pvetalos destroy --profile {}", profile.name)));
+        }
+    };
+    let unwound = match unwound {
+        Ok(unwound) => unwound,
+        Err(error) => {
+            let inventory = engine.into_journal().state().inventory.clone();
+            reporter.finish();
+            return Err(unwritten(failure, &error, &inventory, &profile.name));
         }
     };
     let known = destroy::Known { mark: plan.mark.clone(), inventory: engine.inventory() };
@@ -198,7 +211,15 @@ async fn finish_unwinding(
     reporter.attach(log);
     let listener = |event: &Event| reporter.hear(event);
     let engine = Engine::new(tools, plan, journal, &listener);
-    let leftovers = engine.unwind().await?;
+    let leftovers = match engine.unwind().await {
+        Ok(leftovers) => leftovers,
+        Err(error) => {
+            let inventory = engine.into_journal().state().inventory.clone();
+            reporter.finish();
+            let failure = Failure::new(Code::Left, "the earlier run could not be taken away");
+            return Err(unwritten(failure, &error, &inventory, &plan.mark.cluster));
+        }
+    };
     let story = conclude(engine.into_journal(), &leftovers)?;
     reporter.finish();
     if story.is_some() {
@@ -213,8 +234,19 @@ pub(super) fn conclude(journal: Journal, leftovers: &[Leftover]) -> Result<Optio
     if !leftovers.is_empty() {
         return Ok(None);
     }
-    let path = journal.close()?;
+    let path = journal.close().map_err(|error| Failure::of(Code::Left, &error))?;
     Ok(Some(format!("what was done, line by line: {}", path.display())))
+}
+
+/// Names what is left because the journal cannot be written, and nothing is taken away that is not in it.
+pub(super) fn unwritten(failure: Failure, error: &JournalError, inventory: &Inventory, cluster: &str) -> Failure {
+    let failure = Failure::of(Code::Left, error).hint(failure.message);
+    let named = inventory.machines.iter().fold(failure, |failure, (name, machine)| {
+        machine.tried.iter().fold(failure, |failure, (node, vmid)| {
+            failure.hint(format!("left: VM {vmid} on node {node}, if it is {name}"))
+        })
+    });
+    named.hint(format!("see to it that the journal can be written, then: pvetalos destroy --profile {cluster}"))
 }
 
 /// Names what is left.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::connect::{Connection, Files, Target};
-use super::create::{Signals, conclude, left};
+use super::create::{Signals, conclude, left, unwritten};
 use super::failure::{Code, Failure};
 use super::lab::WhenAbsent;
 use super::{Global, print, prompt, say};
@@ -101,7 +101,15 @@ async fn take_away(
     if let Some((journal, plan)) = open {
         let tools = connection.toolbox(profile, plan.mark.clone(), &state_dir, files);
         let engine = Engine::new(&tools, &plan, journal, &listener);
-        let leftovers = engine.unwind().await?;
+        let leftovers = match engine.unwind().await {
+            Ok(leftovers) => leftovers,
+            Err(error) => {
+                let inventory = engine.into_journal().state().inventory.clone();
+                reporter.finish();
+                let failure = Failure::new(Code::Left, format!("cluster {name} is not gone"));
+                return Err(unwritten(failure, &error, &inventory, name));
+            }
+        };
         if !leftovers.is_empty() {
             reporter.finish();
             return Err(left(Failure::new(Code::Left, format!("cluster {name} is not gone")), &leftovers, name));
@@ -111,7 +119,13 @@ async fn take_away(
     }
     let audit = sweep_marks(profile, connection, &state_dir, files, known.as_ref(), &listener).await;
     reporter.finish();
-    let audit = audit?;
+    // What the journal knew is gone, and nobody has seen yet that nothing else is there: that is no refusal.
+    let audit = audit.map_err(|failure| match story {
+        Some(_) => Failure { code: Code::Left, ..failure }
+            .hint("everything that the journal knew of was removed; the site could not be asked for more")
+            .hint(format!("ask again with: pvetalos destroy --profile {name}")),
+        None => failure,
+    })?;
     if story.is_none() {
         remove_access(profile, connection, &state_dir, files)?;
     }

@@ -2,10 +2,13 @@
 
 use std::error::Error;
 
+use crate::engine::{End, JournalError};
+
 /// Exit codes. They are part of the outside contract: README, "Exit codes".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
+    Done = 0,
     /// A defect of ours.
     Defect = 1,
     /// Wrong usage or profile.
@@ -22,6 +25,31 @@ pub enum Code {
     TimedOut = 7,
     /// Interrupted, everything removed.
     Interrupted = 130,
+}
+
+impl Code {
+    pub const ALL: [Self; 9] = [
+        Self::Done,
+        Self::Defect,
+        Self::Usage,
+        Self::Refused,
+        Self::Removed,
+        Self::Left,
+        Self::Kept,
+        Self::TimedOut,
+        Self::Interrupted,
+    ];
+
+    /// What a create that ended as `end` exits with; `emptied`, when the unwinding that followed left nothing.
+    pub fn of_run(end: &End, emptied: bool) -> Self {
+        match end {
+            End::Committed => Self::Done,
+            _ if !emptied => Self::Left,
+            End::Failed(failure) if failure.timed_out => Self::TimedOut,
+            End::Failed(_) => Self::Removed,
+            End::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 /// A command's failure.
@@ -75,11 +103,12 @@ impl From<crate::profile::ProfileError> for Failure {
     }
 }
 
-impl From<crate::engine::JournalError> for Failure {
-    fn from(error: crate::engine::JournalError) -> Self {
+/// Of a command that has not done anything yet. Whoever has says what is left.
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
         let code = match error {
-            crate::engine::JournalError::Locked { .. } | crate::engine::JournalError::Begun { .. } => Code::Refused,
-            _ => Code::Defect,
+            JournalError::Locked { .. } | JournalError::Begun { .. } | JournalError::Io { .. } => Code::Refused,
+            JournalError::Format { .. } | JournalError::Line { .. } | JournalError::Order { .. } => Code::Defect,
         };
         Self::of(code, &error)
     }

@@ -63,6 +63,8 @@ pub struct Journal {
     _lock: File,
     state: State,
     lines: Vec<Line>,
+    /// Bytes that are whole lines.
+    whole: u64,
 }
 
 impl Journal {
@@ -76,7 +78,7 @@ impl Journal {
         let directory = Self::directory(state_dir, &plan.mark.cluster);
         let lock = lock(&directory, &plan.mark.cluster)?;
         let path = directory.join("journal.jsonl");
-        let mut file = match open(&path, OpenOptions::new().create_new(true)) {
+        let mut file = match open(&path, OpenOptions::new().create_new(true).append(true)) {
             // Between the look for a journal and the lock, somebody else had the lock and gave it back.
             Err(JournalError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(JournalError::Begun { cluster: plan.mark.cluster.clone(), path });
@@ -84,10 +86,10 @@ impl Journal {
             opened => opened?,
         };
         let header = Header { format: format!("{MAJOR}.{MINOR}"), program: env!("CARGO_PKG_VERSION").to_owned(), plan };
-        write_line(&mut file, &header, &path)?;
+        let whole = write_line(&mut file, 0, &header, &path)?;
         // The directory entry must survive too, or a crash right after the first create would find no journal.
         File::open(&directory).and_then(|directory| directory.sync_all()).map_err(io_error("sync", &directory))?;
-        Ok(Self { path, file, _lock: lock, state: State::default(), lines: Vec::new() })
+        Ok(Self { path, file, _lock: lock, state: State::default(), lines: Vec::new(), whole })
     }
 
     /// Opens the journal of `cluster`, if there is one, and replays it.
@@ -114,7 +116,7 @@ impl Journal {
         }
         let file = open(&path, OpenOptions::new().append(true))?;
         file.set_len(whole).map_err(io_error("truncate", &path))?;
-        Ok(Some((Self { path, file, _lock: lock, state, lines }, plan)))
+        Ok(Some((Self { path, file, _lock: lock, state, lines, whole }, plan)))
     }
 
     /// Reads a journal without locking or changing it, for `status`.
@@ -140,12 +142,13 @@ impl Journal {
         names
     }
 
-    /// Appends one record: it is on the disk when this returns.
+    /// Appends one record: it is on the disk when this returns. A record that could not be written counts as part of
+    /// [`Journal::state`] all the same, so that whoever still unwinds undoes what it announced.
     pub fn append(&mut self, record: Record) -> Result<(), JournalError> {
         let line = self.lines.len() + 2;
         self.state.apply(&record).map_err(|source| JournalError::Order { path: self.path.clone(), line, source })?;
         let line = Line { at: jiff::Timestamp::now(), record };
-        write_line(&mut self.file, &line, &self.path)?;
+        self.whole = write_line(&mut self.file, self.whole, &line, &self.path)?;
         self.lines.push(line);
         Ok(())
     }
@@ -223,10 +226,20 @@ fn open(path: &Path, options: &mut OpenOptions) -> Result<File, JournalError> {
     options.write(true).mode(0o600).open(path).map_err(io_error("open", path))
 }
 
-fn write_line(file: &mut File, line: &impl Serialize, path: &Path) -> Result<(), JournalError> {
+/// Writes one line after `whole` bytes, and answers how many there are then.
+///
+/// Of a disk that is full half a line may be taken. It is cut off again, or the next line, if there is room for one by
+/// then, would be written onto its end, and nobody could read the journal any more.
+fn write_line(file: &mut File, whole: u64, line: &impl Serialize, path: &Path) -> Result<u64, JournalError> {
     let mut bytes = serde_json::to_vec(line).expect("records are plain data");
     bytes.push(b'\n');
-    file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(io_error("write", path))
+    match file.write_all(&bytes).and_then(|()| file.sync_data()) {
+        Ok(()) => Ok(whole + bytes.len() as u64),
+        Err(error) => {
+            file.set_len(whole).ok();
+            Err(io_error("write", path)(error))
+        }
+    }
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {

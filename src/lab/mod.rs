@@ -171,6 +171,7 @@ fn token(site: &mut Site) -> String {
         secret: uuid::Uuid::new_v4().to_string(),
         privsep: false,
         expire: 0,
+        comment: None,
     });
     described.secret.clone()
 }

@@ -1,6 +1,6 @@
 //! What the simulated site is: a description, as a file or dressed from a profile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ pub struct Site {
     pub users: BTreeMap<String, User>,
     /// By full id `user@realm!name`.
     pub tokens: BTreeMap<String, Token>,
+    pub groups: BTreeMap<String, Group>,
     /// Custom roles: name to blank-separated privileges.
     pub roles: BTreeMap<String, String>,
     pub acl: Vec<Acl>,
@@ -128,6 +129,26 @@ pub struct User {
     /// Epoch seconds; 0 is never.
     #[serde(default)]
     pub expire: i64,
+    /// `comment`, `email`, `firstname`, `lastname` and `keys`, where they were given.
+    #[serde(default)]
+    pub details: BTreeMap<String, String>,
+    /// What they log in with; without one, they cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self { enable: true, expire: 0, details: BTreeMap::new(), password: None }
+    }
+}
+
+/// Users who share rights.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Group {
+    pub comment: Option<String>,
+    pub users: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -138,13 +159,15 @@ pub struct Token {
     pub privsep: bool,
     #[serde(default)]
     pub expire: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Acl {
     pub path: String,
-    /// Users and tokens.
+    /// Users, tokens, and groups with a leading `@`.
     pub to: Vec<String>,
     pub role: String,
     #[serde(default = "yes")]
@@ -228,7 +251,7 @@ impl Default for Site {
             used: 0,
             nodes: Vec::new(),
         };
-        let user = User { enable: true, expire: 0 };
+        let user = User::default();
         Self {
             pve: "9.2".into(),
             nodes: vec![Node { name: "lab1".into(), cpus: cpus(), memory: memory(), online: true, trusted: true }],
@@ -246,6 +269,7 @@ impl Default for Site {
             },
             users: BTreeMap::from([("root@pam".into(), user)]),
             tokens: BTreeMap::new(),
+            groups: BTreeMap::new(),
             roles: BTreeMap::new(),
             acl: Vec::new(),
             pools: Vec::new(),

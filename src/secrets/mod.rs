@@ -95,6 +95,12 @@ impl Provider {
         }
     }
 
+    /// Removes what a process left that died while it wrote there. Only a file can be half written.
+    pub fn tidy(&self) -> Result<(), SecretError> {
+        let Self::File { path } = self else { return Ok(()) };
+        file::tidy(path).map_err(|source| SecretError::Io { verb: "tidy", reference: self.reference(), source })
+    }
+
     /// Whether something is there. A command has to be run to know.
     pub async fn exists(&self) -> Result<bool, SecretError> {
         match self {

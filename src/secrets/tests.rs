@@ -64,6 +64,59 @@ async fn a_link_stays_a_link_and_its_target_is_replaced() {
     assert_eq!(text(&file(&target)).await.expect("read"), "new");
 }
 
+/// Two that change one file at once take turns, and neither loses what the other one wrote.
+#[test]
+fn whoever_changes_a_file_waits_for_its_turn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("config");
+    let add = |line: usize| {
+        let draft = super::file::Draft::of(&path).expect("a turn");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        draft.put(format!("{text}{line}\n").as_bytes()).expect("written");
+    };
+    std::thread::scope(|scope| {
+        for first in 0..4 {
+            scope.spawn(move || (0..25).for_each(|line| add(first * 25 + line)));
+        }
+    });
+    let text = std::fs::read_to_string(&path).expect("read");
+    let mut lines: Vec<usize> = text.lines().map(|line| line.parse().expect("a number")).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, (0..100).collect::<Vec<_>>());
+    assert_eq!(folder.path().read_dir().expect("listed").count(), 1, "a draft stayed");
+}
+
+#[test]
+fn what_a_dead_process_left_is_removed_and_what_a_live_one_writes_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, beside) = (folder.path().join("bundle"), folder.path().join(".bundle.pvetalos"));
+    write_private(&beside, b"half a bun").expect("written");
+    super::file::tidy(&path).expect("removed");
+    assert!(!beside.exists());
+    let draft = super::file::Draft::of(&path).expect("a turn");
+    super::file::tidy(&path).expect("left alone");
+    assert!(beside.exists());
+    draft.put(b"whole").expect("it is still there");
+    assert_eq!(std::fs::read(&path).expect("read"), b"whole");
+    write_private(&beside, b"half a bun").expect("written");
+    write_private(&path, b"whole again").expect("written over it");
+    assert_eq!(std::fs::read(&path).expect("read"), b"whole again");
+    drop(super::file::Draft::of(&path).expect("a turn"));
+    assert_eq!(folder.path().read_dir().expect("listed").count(), 1, "a draft stayed");
+}
+
+/// Somebody who may write there puts a link where a draft is going to be.
+#[test]
+fn a_draft_is_not_written_through_a_link() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, target) = (folder.path().join("bundle"), folder.path().join("elsewhere"));
+    write_private(&target, b"theirs").expect("written");
+    std::os::unix::fs::symlink(&target, folder.path().join(".bundle.pvetalos")).expect("linked");
+    write_private(&path, b"secret").expect("written");
+    assert_eq!(std::fs::read(&target).expect("read"), b"theirs");
+    assert_eq!(std::fs::read(&path).expect("read"), b"secret");
+}
+
 #[tokio::test]
 async fn a_variable_that_is_not_set_is_missing_and_none_can_be_written() {
     let absent = Provider::Env { name: "PVETALOS_NO_SUCH_VARIABLE".into() };

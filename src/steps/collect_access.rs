@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Work;
 use super::context::Context;
-use super::error::{Late, StepError};
+use super::error::{Late, StepError, chain};
 use crate::event::{Leftovers, StepId};
 use crate::inventory::Fact;
 use crate::kube::kubeconfig;
@@ -129,19 +129,25 @@ fn usable<E: std::error::Error + Send + Sync + 'static>(
 /// Replaces the file's text by what `change` makes of it, atomically and with mode 0600; unchanged text is not written.
 fn rewrite<E: std::error::Error + Send + Sync + 'static>(
     path: &Path,
-    change: impl FnOnce(Option<&str>) -> Result<Option<Secret>, E>,
+    change: impl Fn(Option<&str>) -> Result<Option<Secret>, E>,
 ) -> Result<(), StepError> {
-    let attempted = || format!("change {}", path.display());
-    let existing = match std::fs::read_to_string(path) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(StepError::marked(attempted(), error)),
+    let failed = |e: &dyn std::error::Error| StepError::marked(format!("change {}", path.display()), chain(e));
+    let changed = || -> Result<Option<Secret>, StepError> {
+        let existing = match std::fs::read_to_string(path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(&error)),
+        };
+        let text = change(existing.as_deref()).map_err(|e| failed(&e))?;
+        Ok(text.filter(|text| existing.as_deref() != Some(text.expose())))
     };
-    let changed = change(existing.as_deref()).map_err(|e| StepError::marked(attempted(), e))?;
-    match changed {
-        Some(text) if existing.as_deref() != Some(text.expose()) => {
-            file::write_private(path, text.expose().as_bytes()).map_err(|e| StepError::marked(attempted(), e))
-        }
-        _ => Ok(()),
+    if changed()?.is_none() {
+        return file::tidy(path).map_err(|e| failed(&e));
+    }
+    // Asked again when it is our turn: another cluster's context may have come or gone.
+    let draft = file::Draft::of(path).map_err(|e| failed(&e))?;
+    match changed()? {
+        Some(text) => draft.put(text.expose().as_bytes()).map_err(|e| failed(&e)),
+        None => Ok(()),
     }
 }

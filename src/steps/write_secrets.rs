@@ -68,7 +68,8 @@ impl Work for WriteSecrets {
         let attempted = format!("remove the secrets bundle from {}", self.reference);
         let Some(known) = context.inventory.secrets.as_ref().filter(|known| known.created) else { return Ok(()) };
         if !vault.provider.exists().await.map_err(|e| StepError::marked(&attempted, e))? {
-            return Ok(());
+            // A run that died while it wrote left a part of it.
+            return vault.provider.tidy().map_err(|e| StepError::marked(attempted, e));
         }
         let text = vault.provider.read().await.map_err(|e| StepError::marked(&attempted, e))?;
         // A bundle that was put there by somebody else, in our place, is somebody else's.

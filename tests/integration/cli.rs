@@ -4,6 +4,7 @@
 //! Nothing here looks into the library. What a command is held to is what the README promises: its exit code, what
 //! goes to which stream, and what is on the site afterwards.
 
+mod boundaries;
 mod contexts;
 mod desk;
 mod destroy;

@@ -150,9 +150,9 @@ fn restricted(site: &mut Site, node: Option<&str>) {
         let to = vec!["talos@pve".into(), "talos@pve!pvetalos".into()];
         site.acl.push(Acl { path: path.into(), to, role: role.into(), propagate: true });
     }
-    site.users.insert("talos@pve".into(), User { enable: true, expire: 0 });
+    site.users.insert("talos@pve".into(), User::default());
     let secret = RESTRICTED.1.into();
-    site.tokens.insert(RESTRICTED.0.into(), Token { secret, privsep: true, expire: 0 });
+    site.tokens.insert(RESTRICTED.0.into(), Token { secret, privsep: true, expire: 0, comment: None });
 }
 
 const RESTRICTED: (&str, &str) = ("talos@pve!pvetalos", "4e6f7420-6d79-4c20-a065-637265740000");

@@ -42,6 +42,16 @@ impl Disks {
         self.enrolled.remove(volid);
     }
 
+    /// The volume has another name now.
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
+        if let Some(disk) = self.written.remove(from) {
+            self.written.insert(to.to_owned(), disk);
+        }
+        if self.enrolled.remove(from) {
+            self.enrolled.insert(to.to_owned());
+        }
+    }
+
     pub(super) fn imprint(&mut self, volid: &str, head: &[u8]) {
         self.erase(volid);
         if let Some(image) = Image::parse(head) {

@@ -140,6 +140,11 @@ impl Fleet {
         self.disks.erase(volid);
     }
 
+    /// A volume got another name.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        self.disks.rename(from, to);
+    }
+
     /// A volume was written from outside, by an import: `head` is the beginning of what it now holds.
     pub fn imprint(&mut self, volid: &str, head: &[u8]) {
         self.disks.imprint(volid, head);

@@ -7,8 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::answer::Failure;
 use super::auth::Identity;
 use crate::lab::world::World;
@@ -18,6 +16,10 @@ pub(super) type Privileges = BTreeMap<String, bool>;
 
 /// The caller's privileges at `path`.
 pub(super) fn privileges(world: &World, who: &Identity, path: &str) -> Privileges {
+    // Where no path can be, nobody may do anything.
+    if path.is_empty() {
+        return Privileges::new();
+    }
     let user = of_subject(world, &who.user, path);
     if !who.separate {
         return user;
@@ -57,21 +59,31 @@ fn roles(world: &World, subject: &str, path: &str) -> BTreeMap<String, bool> {
     if subject == "root@pam" {
         return BTreeMap::from([("Administrator".to_owned(), true)]);
     }
+    let groups = groups_of(world, subject);
     let mut roles = BTreeMap::new();
     for level in levels(path) {
-        let here: BTreeMap<String, bool> = world
-            .site
-            .acl
-            .iter()
-            .filter(|entry| entry.path == level && entry.to.iter().any(|to| to == subject))
-            .filter(|entry| entry.propagate || level == path)
-            .map(|entry| (entry.role.clone(), entry.propagate))
-            .collect();
-        if !here.is_empty() {
-            roles = here;
+        let here = |subjects: &[String]| -> BTreeMap<String, bool> {
+            let entries = world.site.acl.iter().filter(|entry| entry.path == level);
+            entries
+                .filter(|entry| entry.to.iter().any(|to| subjects.contains(to)))
+                .filter(|entry| entry.propagate || level == path)
+                .map(|entry| (entry.role.clone(), entry.propagate))
+                .collect()
+        };
+        let own = here(&[subject.to_owned()]);
+        // What is said about a user beats what is said about their groups.
+        let found = if own.is_empty() { here(&groups) } else { own };
+        if !found.is_empty() {
+            roles = found;
         }
     }
     if roles.contains_key("NoAccess") { BTreeMap::new() } else { roles }
+}
+
+/// The groups of a user, as ACL entries name them. Tokens are in none.
+fn groups_of(world: &World, user: &str) -> Vec<String> {
+    let groups = world.site.groups.iter().filter(|(_, group)| group.users.contains(user));
+    groups.map(|(name, _)| format!("@{name}")).collect()
 }
 
 /// `/`, `/vms`, `/vms/100`.
@@ -108,56 +120,6 @@ pub(super) fn require_any(world: &World, who: &Identity, path: &str, wanted: &[&
         return Ok(());
     }
     Err(Failure::forbidden(&format!("{path}, {}", wanted.join("|"))))
-}
-
-/// Evaluates a registered permission expression. `lookup` gives raw, unverified parameters.
-pub(super) fn check(
-    world: &World,
-    who: &Identity,
-    expression: &Value,
-    lookup: &dyn Fn(&str) -> Option<String>,
-) -> Result<(), Failure> {
-    let refused = || Failure::with(403, "Permission check failed");
-    let Some((kind, rest)) = expression.as_array().and_then(|items| items.split_first()) else { return Ok(()) };
-    match kind.as_str().unwrap_or_default() {
-        "perm" => {
-            if rest.get(2).and_then(Value::as_str) == Some("require_param")
-                && rest.get(3).and_then(Value::as_str).is_some_and(|name| lookup(name).is_none())
-            {
-                return Err(refused());
-            }
-            let path = fill(rest.first().and_then(Value::as_str).unwrap_or("/"), lookup);
-            let wanted: Vec<&str> =
-                rest.get(1).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-            if rest.get(2).and_then(Value::as_str) == Some("any") {
-                require_any(world, who, &path, &wanted)
-            } else {
-                require(world, who, &path, &wanted)
-            }
-        }
-        "and" => rest.iter().try_for_each(|part| check(world, who, part, lookup)),
-        "or" if rest.iter().any(|part| check(world, who, part, lookup).is_ok()) => Ok(()),
-        "user" if rest.first().and_then(Value::as_str) == Some(&who.id()) => Ok(()),
-        "user" => {
-            Err(Failure::forbidden(&format!("user != {}", rest.first().and_then(Value::as_str).unwrap_or_default())))
-        }
-        "userid-param" if lookup("userid").as_deref() == Some(&who.user) => Ok(()),
-        "userid-group" if may(world, who, "/access/groups", "User.Modify") => Ok(()),
-        _ => Err(refused()),
-    }
-}
-
-/// `/vms/{vmid}` with its variables filled in.
-fn fill(path: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
-    let mut out = String::new();
-    let mut rest = path;
-    while let Some((before, after)) = rest.split_once('{') {
-        let (name, tail) = after.split_once('}').unwrap_or((after, ""));
-        out.push_str(before);
-        out.push_str(&lookup(name).unwrap_or_default());
-        rest = tail;
-    }
-    out + rest
 }
 
 /// Every path that the caller could have something on: the roots and all that carry an entry.

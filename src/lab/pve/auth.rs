@@ -1,7 +1,8 @@
-//! Who is calling: API tokens.
+//! Who is calling: API tokens, and tickets of those who logged in.
 
 use percent_encoding::percent_decode_str;
 
+use super::login::{self, Sessions};
 use crate::lab::site::Site;
 
 /// An authenticated caller.
@@ -23,30 +24,62 @@ impl Identity {
             None => self.user.clone(),
         }
     }
+
+    /// Root himself, who logged in. A token of his is not.
+    pub(super) fn is_root(&self) -> bool {
+        self.token.is_none() && self.user == "root@pam"
+    }
 }
 
 const NO_TICKET: &str = "No ticket";
 const FAILED: &str = "Authentication failed!";
+const FORGED: &str = "Permission denied - invalid csrf token";
 
-/// A login ticket, which wins over any token. Nobody can get one from the lab, so none is valid.
-pub(super) fn has_ticket(cookie: Option<&str>) -> bool {
-    let cookies = cookie.unwrap_or_default().split(';').filter_map(|part| part.trim().split_once('='));
-    cookies.into_iter().any(|(name, value)| name == "PVEAuthCookie" && !value.is_empty())
+/// What a request shows of who sent it.
+pub(super) struct Shown<'a> {
+    pub cookie: Option<&'a str>,
+    pub authorization: Option<&'a [u8]>,
+    /// Header `CSRFPreventionToken`.
+    pub csrf: Option<&'a str>,
+    /// A ticket alone is not enough for it.
+    pub writes: bool,
 }
 
-pub(super) const BAD_TICKET: &str = "permission denied - invalid PVE ticket";
+/// Who is calling. The error is the reason phrase of the 401. A ticket wins over any token.
+pub(super) fn caller(site: &Site, sessions: &Sessions, shown: &Shown, now: i64) -> Result<Identity, &'static str> {
+    let header = shown.authorization.and_then(|header| std::str::from_utf8(header).ok());
+    let ticket = shown.cookie.and_then(cookie).or_else(|| value(header?, "PVEAuthCookie"));
+    let Some(ticket) = ticket.filter(|ticket| !ticket.is_empty()) else {
+        return by_token(site, header.ok_or(NO_TICKET)?, now);
+    };
+    let ticket = percent_decode_str(ticket).decode_utf8().map_err(|_| FAILED)?;
+    let user = sessions.user(&ticket, now).filter(|user| login::is_enabled(site, user, now)).ok_or(FAILED)?;
+    if shown.writes && shown.csrf.and_then(|token| sessions.user(token, now)) != Some(user) {
+        return Err(FORGED);
+    }
+    Ok(Identity { user: user.to_owned(), token: None, separate: false })
+}
 
-/// Reads the Authorization header. The error is the reason phrase of the 401.
-///
+/// Whether an API token is shown, a right one or a wrong one.
+pub(super) fn shows_token(shown: &Shown) -> bool {
+    let header = shown.authorization.and_then(|header| std::str::from_utf8(header).ok());
+    let token = header.and_then(|header| value(header, "PVEAPIToken"));
+    token.is_some_and(|token| !token.is_empty()) && shown.cookie.and_then(cookie).is_none()
+}
+
+fn cookie(header: &str) -> Option<&str> {
+    header.split(';').find_map(|part| value(part.trim(), "PVEAuthCookie"))
+}
+
+/// What stands behind `name` and `=` or a blank, up to a semicolon.
+fn value<'h>(header: &'h str, name: &str) -> Option<&'h str> {
+    header.strip_prefix(name)?.strip_prefix(['=', ' '])?.split(';').next()
+}
+
 /// pve-http-server: `PVEAPIToken`, then `=` or a blank, then the token up to a
 /// semicolon, percent-encoded; the scheme's case matters.
-pub(super) fn authenticate(site: &Site, header: Option<&[u8]>, now: i64) -> Result<Identity, &'static str> {
-    let header = std::str::from_utf8(header.ok_or(NO_TICKET)?).map_err(|_| NO_TICKET)?;
-    let rest = header.strip_prefix("PVEAPIToken").ok_or(NO_TICKET)?;
-    let value = rest.strip_prefix(['=', ' ']).ok_or(NO_TICKET)?.split(';').next().unwrap_or_default();
-    if value.is_empty() {
-        return Err(NO_TICKET);
-    }
+fn by_token(site: &Site, header: &str, now: i64) -> Result<Identity, &'static str> {
+    let value = value(header, "PVEAPIToken").filter(|value| !value.is_empty()).ok_or(NO_TICKET)?;
     let value = percent_decode_str(value).decode_utf8().map_err(|_| FAILED)?;
     let (id, secret) = value.rsplit_once('=').ok_or(FAILED)?;
     let (user, token) = id.split_once('!').ok_or(FAILED)?;

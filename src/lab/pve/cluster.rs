@@ -16,6 +16,9 @@ use super::{ha, hypervisor, nodes, status, volume};
 use crate::lab::clock::Clock;
 use crate::lab::world::World;
 
+/// What a site of several nodes calls itself.
+pub(super) const NAME: &str = "lab";
+
 /// What the status daemons said last.
 #[derive(Debug, Default)]
 pub struct Broadcast {
@@ -161,7 +164,7 @@ pub(super) fn cluster_status(call: &mut Call) -> Reply {
     let mut rows = Vec::new();
     if clustered {
         rows.push(json!({
-            "type": "cluster", "id": "cluster", "name": "lab", "nodes": nodes.len(), "version": nodes.len(),
+            "type": "cluster", "id": "cluster", "name": NAME, "nodes": nodes.len(), "version": nodes.len(),
             "quorate": i32::from(call.world.pve.quorate),
         }));
     }

@@ -39,6 +39,8 @@ pub(super) struct Change {
     set: Params,
     delete: Vec<String>,
     revert: Vec<String>,
+    /// Disks that are taken out are freed.
+    force: bool,
 }
 
 pub(super) fn get(call: &mut Call) -> Result<Reply, Failure> {
@@ -104,6 +106,8 @@ fn checked(call: &Call) -> Result<Change, Failure> {
                 return Err(Failure::param(flag, text));
             }
             let known = params.is_some_and(|params| schema.parameter(params, option).is_some());
+            // It is an option, though no request can set it.
+            let known = known || option == "meta";
             if !known || NOT_OPTIONS.contains(&option.as_str()) {
                 return Err(Failure::param(flag, format!("unknown option '{option}'")));
             }
@@ -126,13 +130,20 @@ fn checked(call: &Call) -> Result<Change, Failure> {
     if balloon.is_some_and(|balloon| balloon > memory) {
         return Err(Failure::die("balloon value too large (must be smaller than assigned memory)"));
     }
-    for option in set.keys().chain(&delete).filter(|option| drive::is_name(option)) {
+    for option in set.keys().chain(&delete).filter(|option| drive::is_name(option) || drive::is_unused(option)) {
         let old = vm.config.get(option).and_then(|text| drive::parse(schema, option, text));
+        if let Some(volid) = old.as_ref().filter(|_| drive::is_unused(option)).and_then(|old| old.get("file"))
+            && delete.contains(option)
+            && vm.in_snapshot(volid)
+        {
+            let text = format!("unable to delete '{volid}' - volume is still in use (snapshot?)");
+            return Err(Failure::die(text));
+        }
         if vm.protected() && old.as_ref().is_some_and(|old| !drive::is_cdrom(old)) {
             return Err(Failure::die(format!("can't remove drive '{option}' - protection mode enabled")));
         }
     }
-    Ok(Change { set, delete, revert })
+    Ok(Change { set, delete, revert, force: call.flag("force") })
 }
 
 fn permitted(call: &Call, set: &Params, delete: &[String], revert: &[String]) -> Result<(), Failure> {
@@ -175,19 +186,7 @@ fn apply(
     let running = hypervisor::is_running(world, vmid);
     let World { site, pve, .. } = &mut *world;
     let (release, schema) = (pve.release, pve.release.schema());
-    let mut shop = Workshop {
-        site,
-        volumes: &mut pve.volumes,
-        locked: &pve.locked_storages,
-        schema,
-        nine: release.nine(),
-        node,
-        vmid,
-        now,
-        log: Vec::new(),
-        made: Vec::new(),
-        imprints: Vec::new(),
-    };
+    let mut shop = Workshop::new(site, &mut pve.volumes, &pve.locked_storages, release, (node, vmid), now);
     let made = shop.drives(&change.set);
     if made.is_err() {
         shop.undo();
@@ -207,7 +206,8 @@ fn apply(
         }
         match vm.config.get(option).and_then(|text| drive::parse(schema, option, text)) {
             Some(drive) if drive::is_unused(option) => freed.extend(drive.get("file").cloned()),
-            Some(drive) if !drive::is_cdrom(&drive) => keep_as_unused(vm, vmid, drive.get("file")),
+            Some(drive) if !drive::is_cdrom(&drive) && change.force => freed.extend(drive.get("file").cloned()),
+            Some(drive) if !drive::is_cdrom(&drive) => drop(keep_as_unused(vm, vmid, drive.get("file"))),
             _ => {}
         }
         if running && !pluggable(option, None) {
@@ -215,6 +215,7 @@ fn apply(
         } else {
             vm.config.remove(option);
             vm.pending.remove(option);
+            out_of_boot_order(vm, option);
         }
     }
     let mut media = Vec::new();
@@ -228,7 +229,7 @@ fn apply(
             && new.get("file") != old.get("file")
             && !drive::is_cdrom(old)
         {
-            keep_as_unused(vm, vmid, old.get("file"));
+            drop(keep_as_unused(vm, vmid, old.get("file")));
         }
         let cdrom = new.as_ref().is_some_and(drive::is_cdrom) && old.as_ref().is_some_and(drive::is_cdrom);
         if running && !pluggable(&option, Some(cdrom)) {
@@ -241,6 +242,10 @@ fn apply(
         }
         if running && cdrom {
             media.push((option.clone(), text.clone()));
+        }
+        // What is put in again is no longer unused.
+        if let Some(file) = new.as_ref().and_then(|new| new.get("file")) {
+            vm.config.retain(|other, text| *other == option || !drive::is_unused(other) || text != file);
         }
         vm.pending.remove(&option);
         vm.config.insert(option, text);
@@ -259,13 +264,22 @@ fn apply(
 }
 
 /// A disk that is taken out stays with the VM as `unusedN`, if it is the VM's own.
-pub(super) fn keep_as_unused(vm: &mut super::vm::Vm, vmid: u32, volid: Option<&String>) {
-    let owned = |volid: &&String| volid.contains(&format!("vm-{vmid}-"));
-    let Some(volid) = volid.filter(owned) else { return };
-    let free = (0..256).map(|index| format!("unused{index}")).find(|option| !vm.config.contains_key(option));
-    if let Some(option) = free {
-        vm.config.insert(option, volid.clone());
-    }
+pub(super) fn keep_as_unused(vm: &mut super::vm::Vm, vmid: u32, volid: Option<&String>) -> Option<String> {
+    let owned = |volid: &&String| ["vm", "base"].iter().any(|stem| volid.contains(&format!("{stem}-{vmid}-")));
+    let volid = volid.filter(owned)?;
+    let option = (0..256).map(|index| format!("unused{index}")).find(|option| !vm.config.contains_key(option))?;
+    vm.config.insert(option.clone(), volid.clone());
+    Some(option)
+}
+
+/// A device that is gone is not booted from. False if it was not in the order.
+pub(super) fn out_of_boot_order(vm: &mut super::vm::Vm, device: &str) -> bool {
+    let Some(order) = vm.config.get("boot").and_then(|text| text.strip_prefix("order=")) else { return false };
+    let kept: Vec<&str> = order.split(';').filter(|other| *other != device).collect();
+    let was = kept.len() < order.split(';').count();
+    let text = if kept.is_empty() { " ".to_owned() } else { format!("order={}", kept.join(";")) };
+    vm.config.insert("boot".into(), text);
+    was
 }
 
 /// Default hotplug is `network,disk,usb`; of the disks, only those on SCSI and virtio.
@@ -287,7 +301,16 @@ pub(super) fn unlink(call: &mut Call) -> Result<Reply, Failure> {
 
 /// `GET feature`: whether every storage of the VM can do it.
 pub(super) fn feature(call: &mut Call) -> Result<Reply, Failure> {
-    call.vm()?;
-    let has = call.text("feature") == "copy" || snapshots::is_possible(call.world, call.node(), call.vmid());
+    let (node, vmid) = (call.node(), call.vmid());
+    let missing = || Failure::die(super::call::not_found(node, vmid));
+    let vm = call.world.pve.vm_on(node, vmid).ok_or_else(missing)?;
+    if let Some(name) = call.opt("snapname") {
+        snapshots::config_of(vm, name).map_err(Failure::die)?;
+    }
+    let has = match call.text("feature") {
+        "copy" => true,
+        "clone" => vm.volumes(call.schema()).iter().all(|(_, volid)| super::volume::is_base(volid)),
+        _ => snapshots::is_possible(call.world, node, vmid),
+    };
     Ok(Reply::Data(serde_json::json!({ "hasFeature": i32::from(has), "nodes": [call.node()] })))
 }

@@ -118,7 +118,7 @@ pub(super) fn list(call: &mut Call) -> Result<Reply, Failure> {
         if let Some(vmid) = volume.vmid {
             row["vmid"] = vmid.into();
             row["used"] = volume.used.into();
-            row["parent"] = Value::Null;
+            row["parent"] = volume.parent.as_ref().map_or(Value::Null, |base| format!("../{base}").into());
         } else if volume.content == "import" {
             row["size"] = volume.used.into();
         }
@@ -169,6 +169,9 @@ pub(super) fn allocate(call: &mut Call) -> Result<Reply, Failure> {
     let bytes = bytes.ok_or_else(|| Failure::param("size", "unable to parse size"))?;
     let format = call.opt("format").or_else(|| volume::image_format(&file)).unwrap_or("raw").to_owned();
     let full = if volume::is_file_based(storage) { format!("{vmid}/{file}") } else { file };
+    if volume::is_file_based(storage) && volume::image_format(&full).is_none() {
+        return Err(Failure::die(format!("unable to parse volume filename '{}'", call.text("filename"))));
+    }
     let volid = format!("{name}:{full}");
     let Some(place) = volume::place(&call.world.site, &node, &volid) else {
         return Err(Failure::die(format!("unable to parse volume ID '{volid}'")));
@@ -176,8 +179,16 @@ pub(super) fn allocate(call: &mut Call) -> Result<Reply, Failure> {
     if call.world.pve.volumes.contains_key(&place) {
         return Err(Failure::die(format!("disk image '{}' already exists", volume::path(storage, &full))));
     }
-    let volume =
-        Volume { content: "images", format, bytes, used: 4096, ctime: call.now, vmid: Some(vmid), data: Bytes::new() };
+    let volume = Volume {
+        content: "images",
+        format,
+        bytes,
+        used: 4096,
+        ctime: call.now,
+        parent: None,
+        vmid: Some(vmid),
+        data: Bytes::new(),
+    };
     call.world.pve.volumes.insert(place, volume);
     Ok(Reply::Data(volid.into()))
 }

@@ -116,19 +116,7 @@ pub(super) fn work(world: &mut World, worker: &Worker, creation: &Creation) -> R
     let node = worker.job.node.as_str();
     let World { site, pve, .. } = &mut *world;
     let (release, schema) = (pve.release, pve.release.schema());
-    let mut shop = Workshop {
-        site,
-        volumes: &mut pve.volumes,
-        locked: &pve.locked_storages,
-        schema,
-        nine: release.nine(),
-        node,
-        vmid,
-        now: worker.now,
-        log: Vec::new(),
-        made: Vec::new(),
-        imprints: Vec::new(),
-    };
+    let mut shop = Workshop::new(site, &mut pve.volumes, &pve.locked_storages, release, (node, vmid), worker.now);
     let made = shop.drives(&creation.options);
     let lines = std::mem::take(&mut shop.log);
     let (made_volumes, imprints) = (shop.made.clone(), std::mem::take(&mut shop.imprints));

@@ -3,6 +3,7 @@
 use super::answer::{Failure, Reply};
 use super::call::{Call, no_config};
 use super::hypervisor;
+use super::volume;
 use super::work::{Job, Work};
 use crate::lab::world::World;
 
@@ -45,6 +46,13 @@ pub(super) fn work(
     let schema = world.pve.release.schema();
     let Some(vm) = world.pve.vms.get(&vmid) else { return Err(no_config(node, vmid)) };
     vm.check_lock()?;
+    let base_in_use = |(_, volid): &(String, String)| {
+        let place = volume::place(&world.site, node, volid);
+        volume::is_base(volid) && place.is_some_and(|place| volume::is_used_base(&world.pve.volumes, &place))
+    };
+    if let Some((_, volid)) = vm.volumes(schema).iter().find(|disk| base_in_use(disk)) {
+        return Err(format!("base volume '{volid}' is still in use by linked cloned"));
+    }
     // A disk of another VM may be attached here: it stays.
     let mine = |volid: &String| ["vm", "base"].iter().any(|stem| volid.contains(&format!("{stem}-{vmid}-")));
     let mut volids: Vec<String> = vm.volumes(schema).into_iter().map(|(_, volid)| volid).filter(mine).collect();

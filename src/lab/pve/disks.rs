@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::drive::{self, Source};
 use super::incident::lock_timeout;
 use super::property::{self, Properties};
+use super::release::Release;
 use super::schema::Schema;
 use super::size;
 use super::verify::Params;
@@ -36,7 +37,21 @@ pub(super) struct Workshop<'a> {
     pub imprints: Vec<(String, Vec<u8>)>,
 }
 
-impl Workshop<'_> {
+impl<'a> Workshop<'a> {
+    /// A workshop for the VM of a node: `(node, vmid)`.
+    pub(super) fn new(
+        site: &'a Site,
+        volumes: &'a mut Volumes,
+        locked: &'a BTreeSet<String>,
+        release: Release,
+        (node, vmid): (&'a str, u32),
+        now: i64,
+    ) -> Self {
+        let (schema, nine) = (release.schema(), release.nine());
+        let (log, made, imprints) = (Vec::new(), Vec::new(), Vec::new());
+        Self { site, volumes, locked, schema, nine, node, vmid, now, log, made, imprints }
+    }
+
     /// Makes or looks up the volume of every drive in `params`; the result is the stored text by drive.
     pub(super) fn drives(&mut self, params: &Params) -> Result<Params, String> {
         let mut stored = Params::new();
@@ -103,6 +118,20 @@ impl Workshop<'_> {
     /// `import-from`: a full copy with the source's size, in the source's format unless another is asked for.
     fn import(&mut self, storage: &str, format: Option<&str>, from: &str) -> Result<(String, u64), String> {
         let place = volume::place(self.site, self.node, from);
+        let source = place.as_ref().and_then(|place| self.volumes.get(place));
+        let of_vm = source.is_some_and(|source| source.content == "images");
+        self.copy(if of_vm { " scsi0" } else { "" }, from, storage, format)
+    }
+
+    /// A full copy of `from` with its size. `label` stands before its name in the log.
+    pub(super) fn copy(
+        &mut self,
+        label: &str,
+        from: &str,
+        storage: &str,
+        format: Option<&str>,
+    ) -> Result<(String, u64), String> {
+        let place = volume::place(self.site, self.node, from);
         let source = place.as_ref().and_then(|place| self.volumes.get(place)).cloned();
         let source = source.ok_or_else(|| format!("volume '{from}' does not exist"))?;
         let bytes = if source.format == "qcow2" && source.content == "import" {
@@ -113,21 +142,46 @@ impl Workshop<'_> {
         } else {
             source.bytes
         };
-        let of_vm = if source.content == "images" { " scsi0" } else { "" };
-        self.log.push(format!("create full clone of drive{of_vm} ({from})"));
+        self.log.push(format!("create full clone of drive{label} ({from})"));
         let definition = volume::usable(self.site, self.node, storage)?;
         let same = volume::is_file_based(definition).then_some(source.format.as_str());
-        let volid = self.allocate(storage, format.or(same), bytes, false)?;
+        let volid = self.allocate(storage, format.or(same), bytes, drive::is_cloudinit(from))?;
         if self.nine {
             self.log.push(format!("allocated target volume '{volid}'"));
         }
         self.transferred(bytes);
-        if let Some(copy) = volume::place(self.site, self.node, &volid).and_then(|place| self.volumes.get_mut(&place)) {
-            let head = source.data[..source.data.len().min(4096)].to_vec();
-            copy.data = source.data;
-            self.imprints.push((volid.clone(), head));
-        }
+        self.imprint(&volid, source.data);
         Ok((volid, bytes))
+    }
+
+    /// A disk that stands on the base volume `base`.
+    pub(super) fn link(&mut self, option: &str, base: &str) -> Result<(String, u64), String> {
+        let place =
+            volume::place(self.site, self.node, base).ok_or_else(|| format!("volume '{base}' does not exist"))?;
+        let source = self.volumes.get(&place).cloned().ok_or_else(|| format!("volume '{base}' does not exist"))?;
+        self.log.push(format!("create linked clone of drive {option} ({base})"));
+        let file = volume::is_file_based(volume::usable(self.site, self.node, &place.storage)?);
+        let format = if file { "qcow2" } else { "raw" };
+        let plain = self.allocate(&place.storage, Some(format), source.bytes, false)?;
+        let Some(made) = volume::place(self.site, self.node, &plain) else { return Ok((plain, source.bytes)) };
+        let mut found = self.volumes.remove(&made).ok_or_else(|| format!("volume '{plain}' does not exist"))?;
+        found.parent = Some(place.name.clone());
+        let name = volume::linked_name(self.site, &place, &made.name);
+        let volid = format!("{}:{name}", place.storage);
+        self.volumes.insert(volume::Place { name, ..made }, found);
+        self.made.retain(|known| *known != plain);
+        self.made.push(volid.clone());
+        self.imprint(&volid, source.data);
+        Ok((volid, source.bytes))
+    }
+
+    /// What the copied disk holds, the copy holds.
+    fn imprint(&mut self, volid: &str, data: bytes::Bytes) {
+        if let Some(copy) = volume::place(self.site, self.node, volid).and_then(|place| self.volumes.get_mut(&place)) {
+            let head = data[..data.len().min(4096)].to_vec();
+            copy.data = data;
+            self.imprints.push((volid.to_owned(), head));
+        }
     }
 
     fn not_qcow2(&mut self, volid: &str) -> String {

@@ -7,8 +7,8 @@ use super::call::Call;
 use super::snapshots::{self, Deed};
 use super::work::{Job, Work};
 use super::{
-    access, agent, cluster, config, console, content, copies, create, destroy, download, ha, network, nodes, people,
-    pools, power, resize, status, tasks,
+    access, agent, api_tokens, clone, cluster, config, console, content, create, destroy, download, entries, groups,
+    ha, login, migrate, network, nodes, pools, power, relocate, resize, roles, status, tasks, template, users,
 };
 
 /// Calls the handler of `method` and `path`, the registered pattern.
@@ -45,10 +45,12 @@ fn vm(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, Fa
             ("DELETE", "/snapshot/{snapname}") => snapshots::call(call, Deed::Drop),
             ("POST", "/snapshot/{snapname}/rollback") => snapshots::call(call, Deed::Rollback),
             ("GET", "/snapshot/{snapname}/config") => snapshots::config(call),
-            ("POST", "/template") => copies::template_call(call),
-            ("POST", "/clone") => copies::clone_call(call),
-            ("POST", "/migrate") => copies::migrate_call(call),
-            ("POST", "/move_disk") => copies::move_call(call),
+            ("PUT", "/snapshot/{snapname}/config") => snapshots::describe(call),
+            ("POST", "/template") => template::call(call),
+            ("POST", "/clone") => clone::call(call),
+            ("GET", "/migrate") => migrate::preconditions(call),
+            ("POST", "/migrate") => migrate::call(call),
+            ("POST", "/move_disk") => relocate::call(call),
             ("GET", "/feature") => config::feature(call),
             ("PUT", "/unlink") => config::unlink(call),
             ("PUT", "/resize") => resize::call(call),
@@ -137,8 +139,7 @@ fn site(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
             | "/cluster/sdn/ipams/{ipam}/status"
             | "/cluster/backup"
             | "/cluster/replication"
-            | "/cluster/ha/groups"
-            | "/access/groups",
+            | "/cluster/ha/groups",
         ) => Ok(Reply::Data(json!([]))),
         ("GET", "/cluster/ha/resources") => Ok(ha::list(call)),
         ("POST", "/cluster/ha/resources") => ha::create(call),
@@ -154,24 +155,45 @@ fn site(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
         ("PUT", "/pools" | "/pools/{poolid}") => pools::update(call),
         ("DELETE", "/pools" | "/pools/{poolid}") => pools::delete(call),
         ("GET", "/access/permissions") => access::permissions(call),
-        ("GET", "/access/acl") => Ok(access::acl_list(call)),
-        ("GET", "/access/roles") => Ok(access::roles(call)),
-        ("POST", "/access/roles") => people::create_role(call),
-        ("DELETE", "/access/roles/{roleid}") => people::delete_role(call),
-        ("PUT", "/access/acl") => people::modify_acl(call),
-        ("GET", "/access/users") => Ok(people::users(call)),
-        ("POST", "/access/users") => people::create_user(call),
-        ("GET", "/access/users/{userid}") => people::user(call),
-        ("DELETE", "/access/users/{userid}") => people::delete_user(call),
-        ("GET", "/access/users/{userid}/token") => people::tokens(call),
-        ("POST", "/access/users/{userid}/token/{tokenid}") => people::create_token(call),
-        ("DELETE", "/access/users/{userid}/token/{tokenid}") => people::delete_token(call),
-        ("POST", "/access/vncticket") => console::verify(call),
-        ("GET", "/access/roles/{roleid}") => access::role(call),
-        ("GET", "/access/users/{userid}/token/{tokenid}") => access::token(call),
         ("GET", "/access/domains") => Ok(access::domains(call)),
         ("GET", "/access/ticket") => Ok(Reply::Data(Value::Null)),
-        ("POST", "/access/ticket") => access::ticket(call),
+        ("POST", "/access/ticket") => login::ticket(call),
+        ("PUT", "/access/password") => login::password(call),
+        ("POST", "/access/vncticket") => console::verify(call),
+        _ => people(call, method, path),
+    }
+}
+
+/// Users, groups, tokens, roles, and who may do what.
+fn people(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
+    let Some((kind, rest)) = path.strip_prefix("/access/").map(|rest| rest.split_once('/').unwrap_or((rest, "")))
+    else {
+        return unplayed(method, path);
+    };
+    match (method, kind, rest) {
+        ("GET", "domains", _) => users::realm(call),
+        ("GET", "users", "") => Ok(users::list(call)),
+        ("POST", "users", "") => users::create(call),
+        ("GET", "users", "{userid}") => users::read(call),
+        ("PUT", "users", "{userid}") => users::update(call),
+        ("DELETE", "users", "{userid}") => users::delete(call),
+        ("GET", "users", "{userid}/token") => api_tokens::list(call),
+        ("GET", "users", _) => api_tokens::read(call),
+        ("POST", "users", _) => api_tokens::create(call),
+        ("PUT", "users", _) => api_tokens::update(call),
+        ("DELETE", "users", _) => api_tokens::delete(call),
+        ("GET", "groups", "") => Ok(groups::list(call)),
+        ("POST", "groups", _) => groups::create(call),
+        ("GET", "groups", _) => groups::read(call),
+        ("PUT", "groups", _) => groups::update(call),
+        ("DELETE", "groups", _) => groups::delete(call),
+        ("GET", "roles", "") => Ok(roles::list(call)),
+        ("POST", "roles", _) => roles::create(call),
+        ("GET", "roles", _) => roles::read(call),
+        ("PUT", "roles", _) => roles::update(call),
+        ("DELETE", "roles", _) => roles::delete(call),
+        ("GET", "acl", _) => Ok(entries::list(call)),
+        ("PUT", "acl", _) => entries::modify(call),
         _ => unplayed(method, path),
     }
 }

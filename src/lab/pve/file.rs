@@ -124,7 +124,8 @@ pub(super) fn store(
         _ => None,
     };
     let bytes = disk.unwrap_or(used);
-    let volume = Volume { content: kind, format: format.to_owned(), bytes, used, ctime: now, vmid: None, data };
+    let volume =
+        Volume { content: kind, format: format.to_owned(), bytes, used, ctime: now, parent: None, vmid: None, data };
     world.pve.volumes.insert(place, volume);
     Ok(())
 }

@@ -29,6 +29,14 @@ pub(super) fn split_list(value: &str) -> Vec<&str> {
 }
 
 fn check_code(schema: &Schema, code: &str, value: &str) -> Result<(), String> {
+    match code {
+        "pve-priv" if !schema.roles["Administrator"].iter().any(|known| known == value) => {
+            return Err(format!("invalid privilege '{value}'\n"));
+        }
+        "storage-pair" => return storage_pair(schema, value),
+        "pve-hotplug-features" => return hotplug(value),
+        _ => {}
+    }
     let Some(rule) = schema.codes.get(code) else { return Ok(()) };
     let text = |template: &str| template.replace("{value}", value).replace("{item}", value);
     for pre in &rule.pre {
@@ -45,8 +53,33 @@ fn check_code(schema: &Schema, code: &str, value: &str) -> Result<(), String> {
     if fits(rule, code, value) { Ok(()) } else { Err(text(&rule.error)) }
 }
 
+/// `SOURCE:TARGET`, a target for all, or a `1` that leaves everything where it is.
+fn storage_pair(schema: &Schema, value: &str) -> Result<(), String> {
+    let pair = value.split_once(':').filter(|(from, to)| !from.is_empty() && !to.is_empty() && !to.contains(':'));
+    let ids = match pair {
+        Some((from, to)) => vec![from, to],
+        None if value == "1" => Vec::new(),
+        None => vec![value],
+    };
+    let checked = ids.into_iter().try_for_each(|id| check_code(schema, "pve-storage-id", id));
+    checked.map_err(|text| format!("entry '{value}' contains invalid ID - {text}\n\n"))
+}
+
+fn hotplug(value: &str) -> Result<(), String> {
+    let known = ["network", "disk", "cpu", "memory", "usb", "cloudinit"];
+    let items = if matches!(value, "0" | "1") { Vec::new() } else { split_list(value) };
+    match items.into_iter().find(|item| !known.contains(item)) {
+        Some(item) => Err(format!("invalid hotplug feature '{item}'\n")),
+        None => Ok(()),
+    }
+}
+
 fn fits(rule: &Code, code: &str, value: &str) -> bool {
     if let (Some(separator), Some(regex)) = (&rule.split, &rule.regex) {
+        // Perl takes a bare 0 for nothing at all.
+        if value == "0" {
+            return false;
+        }
         let mut parts = value.split(separator.as_str()).filter(|part| !part.trim().is_empty()).peekable();
         return parts.peek().is_some() && parts.all(|part| regex.matches(part));
     }
@@ -70,21 +103,16 @@ fn by_function(code: &str, value: &str) -> bool {
         "pve-ipv4-config" => matches!(value, "dhcp" | "manual") || is_cidr4(value),
         "pve-ipv6-config" => matches!(value, "auto" | "dhcp" | "manual") || is_cidr6(value),
         "pve-phys-bits" => value == "host" || value.parse().is_ok_and(|bits: u32| (8..=64).contains(&bits)),
-        "pve-hotplug-features" => {
-            let known = ["network", "disk", "cpu", "memory", "usb", "cloudinit"];
-            matches!(value, "0" | "1") || split_list(value).into_iter().all(|item| known.contains(&item))
-        }
         "pve-storage-content" => {
             matches!(value, "images" | "rootdir" | "vztmpl" | "iso" | "backup" | "snippets" | "none" | "import")
         }
         "pve-cpuset" => {
             !value.is_empty()
-                && value.split(',').all(|part| {
+                && value.trim().split(',').all(|part| {
                     let mut ends = part.splitn(2, '-');
                     ends.all(|end| !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit()))
                 })
         }
-        "email" => value.split_once('@').is_some_and(|(user, host)| !user.is_empty() && is_dns_name(host)),
         _ => true,
     }
 }

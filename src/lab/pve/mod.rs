@@ -3,7 +3,7 @@
 //! ```ignore
 //! let ca = SiteCa::new("lab");
 //! let leaf = ca.leaf(&names, &addresses);
-//! site.tokens.insert(TOKEN_ID.into(), Token { secret, privsep: false, expire: 0 });
+//! site.tokens.insert(TOKEN_ID.into(), Token { secret, privsep: false, expire: 0, comment: None });
 //! let shared = Shared::new(site);
 //! shared.lock().pve.factory_endpoint = Some(FactoryEndpoint { hosts, address, ca_pem: ca.pem() });
 //! let server = pve::serve(shared.clone(), listener, &ca, &leaf); // gone when dropped
@@ -19,41 +19,48 @@ mod access;
 mod acl;
 mod agent;
 mod answer;
+mod api_tokens;
 mod auth;
 mod body;
 mod call;
 mod certificates;
+mod checks;
+mod clone;
 mod cluster;
 mod config;
 mod config_lock;
 mod console;
 mod content;
-mod copies;
 mod create;
 mod destroy;
 mod disks;
 mod dispatch;
 mod download;
 mod drive;
+mod entries;
 mod fetch;
 mod file;
 mod formats;
+mod groups;
 mod ha;
 pub mod hypervisor;
 mod incident;
+mod login;
+mod migrate;
 mod network;
 mod nodes;
 mod past;
-mod people;
 mod pools;
 mod power;
 mod property;
 mod release;
+mod relocate;
 #[cfg(test)]
 mod replay;
 mod request;
 mod resize;
 mod rights;
+mod roles;
 mod routes;
 mod schema;
 mod seed;
@@ -64,9 +71,11 @@ mod start;
 mod status;
 mod task;
 mod tasks;
+mod template;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod users;
 mod verify;
 mod vm;
 mod volume;
@@ -126,6 +135,7 @@ pub struct State {
     pub addresses: BTreeMap<String, (String, String)>,
     /// By node: its own certificate and the authority's.
     certificates: BTreeMap<String, Vec<certificates::Shown>>,
+    sessions: login::Sessions,
     consoles: u16,
     terminals: Vec<console::Terminal>,
     pids: u32,
@@ -152,6 +162,7 @@ impl State {
             own: None,
             addresses: BTreeMap::new(),
             certificates: BTreeMap::new(),
+            sessions: login::Sessions::default(),
             consoles: 0,
             terminals: Vec::new(),
             pids: 0,
@@ -174,19 +185,14 @@ impl State {
         for (option, text) in options.iter_mut().filter(|(option, _)| !drive::is_name(option)) {
             *text = disks::canonical(schema, option, text);
         }
-        let mut shop = Workshop {
+        let mut shop = Workshop::new(
             site,
-            volumes: &mut self.volumes,
-            locked: &self.locked_storages,
-            schema,
-            nine: self.release.nine(),
-            node: &guest.node,
-            vmid: guest.vmid,
-            now: now(),
-            log: Vec::new(),
-            made: Vec::new(),
-            imprints: Vec::new(),
-        };
+            &mut self.volumes,
+            &self.locked_storages,
+            self.release,
+            (&guest.node, guest.vmid),
+            now(),
+        );
         for option in options.keys().filter(|option| drive::is_name(option)).cloned().collect::<Vec<_>>() {
             let asked = options.remove(&option).map(|text| Params::from([(option, text)])).unwrap_or_default();
             options.extend(shop.drives(&asked).unwrap_or_default());

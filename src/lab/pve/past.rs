@@ -51,6 +51,7 @@ pub fn put_image(world: &mut World, volid: &str, vmid: u32, bytes: u64) {
         bytes,
         used: bytes.min(4096),
         ctime: super::now(),
+        parent: None,
         vmid: Some(vmid),
         data: Bytes::new(),
     };

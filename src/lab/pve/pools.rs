@@ -71,6 +71,9 @@ pub(super) fn create(call: &mut Call) -> Result<Reply, Failure> {
     if call.world.pve.pools.contains_key(&name) {
         return Err(Failure::die(format!("create pool failed: pool '{name}' already exists")));
     }
+    if let Some((parent, _)) = name.rsplit_once('/').filter(|(parent, _)| !call.world.pve.pools.contains_key(*parent)) {
+        return Err(Failure::die(format!("create pool failed: parent '{parent}' of pool '{name}' does not exist")));
+    }
     call.world.pve.pools.insert(name, Pool { comment, ..Pool::default() });
     Ok(Reply::Data(Value::Null))
 }
@@ -115,11 +118,16 @@ pub(super) fn update(call: &mut Call) -> Result<Reply, Failure> {
         changed.vms.insert(vmid);
     }
     for storage in split_list(call.text("storage")) {
-        if delete {
-            changed.storages.remove(storage)
-        } else {
-            changed.storages.insert(storage.to_owned())
-        };
+        let path = format!("/storage/{storage}");
+        if !acl::may_any(call.world, call.who, &path, &["Datastore.Allocate", "Permissions.Modify"]) {
+            return Err(Failure::forbidden(&format!("{path}, Permissions.Modify")));
+        }
+        if delete && !changed.storages.remove(storage) {
+            return Err(fail(format!("Storage '{storage}' is not a pool member")));
+        }
+        if !delete && !changed.storages.insert(storage.to_owned()) {
+            return Err(fail(format!("Storage '{storage}' is already a pool member")));
+        }
     }
     call.world.pve.pools.insert(name, changed);
     Ok(Reply::Data(Value::Null))
@@ -129,8 +137,13 @@ pub(super) fn delete(call: &mut Call) -> Result<Reply, Failure> {
     let name = call.text("poolid").to_owned();
     let fail = |text: String| Failure::die(format!("delete pool failed: {text}"));
     let pool = call.world.pve.pools.get(&name).ok_or_else(|| fail(missing(&name)))?;
-    if pool.vms.iter().any(|vmid| call.world.pve.vms.contains_key(vmid)) || !pool.storages.is_empty() {
-        return Err(fail(format!("pool '{name}' is not empty")));
+    let below = format!("{name}/");
+    let inner =
+        call.world.pve.pools.keys().find(|other| other.starts_with(&below)).map(|other| format!("pool '{other}'"));
+    let vm = pool.vms.iter().find(|vmid| call.world.pve.vms.contains_key(vmid)).map(|vmid| format!("VM {vmid}"));
+    let storage = pool.storages.iter().next().map(|storage| format!("storage '{storage}'"));
+    if let Some(member) = inner.or(vm).or(storage) {
+        return Err(fail(format!("pool '{name}' is not empty (contains {member})")));
     }
     call.world.pve.pools.remove(&name);
     Ok(Reply::Data(Value::Null))

@@ -5,7 +5,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderVa
 use percent_encoding::percent_decode_str;
 
 use super::answer::{self, Envelope};
-use super::auth::{self, Identity};
+use super::auth::{self, Identity, Shown};
 use super::body;
 use super::routes::{self, Route};
 use super::upload;
@@ -29,6 +29,8 @@ pub(super) struct Asked {
     pub envelope: Envelope,
     pub query: Raw,
     pub who: Result<Identity, &'static str>,
+    /// A token was shown, even to a call that asks nobody who they are.
+    pub shows_token: bool,
     pub route: Option<Route>,
     pub multipart: Option<String>,
     /// It wants to become a websocket.
@@ -81,17 +83,21 @@ pub(super) fn head(shared: &Shared, request: &Request, peer: &Peer) -> Result<As
     let untrimmed = peer.raw_header(AUTHORIZATION.as_str());
     let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let authorization = untrimmed.as_deref().filter(|_| authorization.is_some()).or(authorization);
-    let who = if auth::has_ticket(text(COOKIE)) {
-        Err(auth::BAD_TICKET)
-    } else {
-        auth::authenticate(&world.site, authorization, super::now())
-    };
     let upload = route.as_ref().is_some_and(|route| route.endpoint.path.ends_with("/upload"));
+    let shown = Shown {
+        cookie: text(COOKIE),
+        authorization,
+        csrf: request.headers().get("csrfpreventiontoken").and_then(|value| value.to_str().ok()),
+        // Uploads come from plain forms, which cannot send headers.
+        writes: method != "GET" && !upload,
+    };
+    let shows_token = auth::shows_token(&shown);
+    let who = auth::caller(&world.site, &world.pve.sessions, &shown, super::now());
     let multipart = text(CONTENT_TYPE).filter(|_| upload).and_then(upload::boundary).map(str::to_owned);
     let mut query = body::form(request.uri().query().unwrap_or_default().as_bytes());
     // What browsers' clients add against caches.
     query.remove("_dc");
-    Ok(Asked { method, path, envelope, query, who, route, multipart, knock: Knock::of(request) })
+    Ok(Asked { method, path, envelope, query, who, shows_token, route, multipart, knock: Knock::of(request) })
 }
 
 /// Why there is no body.

@@ -77,6 +77,7 @@ pub(super) enum Kind {
     Integer,
     Number,
     Boolean,
+    Array,
 }
 
 impl Kind {
@@ -86,6 +87,7 @@ impl Kind {
             Self::Integer => "integer",
             Self::Number => "number",
             Self::Boolean => "boolean",
+            Self::Array => "array",
         }
     }
 }

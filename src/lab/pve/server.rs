@@ -17,7 +17,7 @@ use super::request::{self, Asked, Sent, Unread};
 use super::routes::Route;
 use super::verify::{self, Errors, Raw};
 use super::work::{self, Order, Work};
-use super::{acl, agent, config_lock, console, dispatch, download, file, ha};
+use super::{acl, agent, checks, config_lock, console, dispatch, download, file, ha};
 use crate::lab::clock::Clock;
 use crate::lab::faults::Face;
 use crate::lab::faults::gate::{self, Fate, Spoil};
@@ -137,8 +137,8 @@ async fn proceed(
     let world_call = asked.route.as_ref().is_some_and(|route| route.endpoint.world);
     let nobody = Identity { user: String::new(), token: None, separate: false };
     let who = match &asked.who {
+        _ if world_call => nobody,
         Ok(who) => who.clone(),
-        Err(_) if world_call => nobody,
         Err(reason) => {
             work::pause(clock.span(PENALTY)).await;
             return Ok(answer::bare(401, reason));
@@ -193,14 +193,13 @@ async fn call(
     let endpoint = route.endpoint;
     let mut raw = sent.raw;
     raw.extend(asked.query.clone());
-    if let Some(check) = &endpoint.check {
-        let lookup = |name: &str| route.variables.get(name).cloned().or_else(|| raw.get(name).map(verify::plain));
-        acl::check(&shared.lock(), who, check, &lookup)?;
-    }
-    if !endpoint.token && who.token.is_some() {
+    consistent(route, &raw)?;
+    if !endpoint.token && asked.shows_token {
         let text = format!("(URI '{}' not available with API token, need proper ticket.\n)", asked.path);
         return Err(Failure::with(403, format!("Permission check failed {text}")).into());
     }
+    let lookup = |name: &str| route.variables.get(name).cloned().or_else(|| raw.get(name).map(verify::plain));
+    checks::Asker { world: &shared.lock(), who, lookup: &lookup }.admit(endpoint)?;
     proxied(shared, route)?;
     if let Some(knock) = &asked.knock {
         knock.check().map_err(Refusal::Plain)?;
@@ -270,15 +269,19 @@ fn proxied(shared: &Shared, route: &Route) -> Result<(), Refusal> {
     Err(Failure::die(format!("hostname lookup '{node}' failed - {why}")).into())
 }
 
-fn verified(shared: &Shared, route: &Route, mut raw: Raw) -> Result<verify::Params, Failure> {
+/// A variable of the path may be said again, but not otherwise.
+fn consistent(route: &Route, raw: &Raw) -> Result<(), Failure> {
     for (name, value) in &route.variables {
-        if let Some(given) = raw.get(name).filter(|given| verify::plain(given) != *value) {
-            drop(given.clone());
+        if raw.get(name).is_some_and(|given| verify::plain(given) != *value) {
             let text = "duplicate parameter (already defined in URI) with conflicting values!";
             return Err(Failure::param(name, text));
         }
-        raw.insert(name.clone(), Value::String(value.clone()));
     }
+    Ok(())
+}
+
+fn verified(shared: &Shared, route: &Route, mut raw: Raw) -> Result<verify::Params, Failure> {
+    raw.extend(route.variables.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))));
     let schema = shared.lock().pve.release.schema();
     verify::parameters(schema, &route.endpoint.params, &raw).map_err(Failure::params)
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Failure, Reply};
 use super::call::Call;
+use super::drive;
 use super::hypervisor;
 use super::vm::{Config, Vm};
 use super::volume;
@@ -23,6 +24,17 @@ pub(super) struct Snapshot {
     time: i64,
     /// The snapshot before it.
     parent: Option<String>,
+}
+
+impl Snapshot {
+    pub(super) fn holds(&self, volid: &str) -> bool {
+        self.config.values().any(|text| text == volid || text.starts_with(&format!("{volid},")))
+    }
+}
+
+/// The configuration of a moment.
+pub(super) fn config_of<'v>(vm: &'v Vm, name: &str) -> Result<&'v Config, String> {
+    vm.snapshots.get(name).map(|snapshot| &snapshot.config).ok_or_else(|| format!("snapshot '{name}' does not exist"))
 }
 
 /// What a task does to a snapshot.
@@ -57,6 +69,7 @@ pub(super) fn work(
     name: &str,
     description: Option<&str>,
 ) -> Result<(), String> {
+    let schema = world.pve.release.schema();
     let possible = is_possible(world, &worker.job.node, vmid);
     let Some(vm) = world.pve.vms.get_mut(&vmid) else { return Ok(()) };
     vm.check_lock()?;
@@ -67,9 +80,20 @@ pub(super) fn work(
         Deed::Take if vm.is_template() => Err("you can't take a snapshot if it's a template".into()),
         Deed::Take if !possible => Err("snapshot feature is not available".into()),
         Deed::Take => {
+            let drives = drive::names()
+                .filter_map(|option| Some((drive::parse(schema, &option, vm.config.get(&option)?)?, option)));
+            let disks = drives.filter(|(drive, _)| !drive::is_cdrom(drive));
+            let lines: Vec<String> = disks
+                .map(|(drive, option)| {
+                    format!("snapshotting 'drive-{option}' ({})", drive.get("file").map_or("", String::as_str))
+                })
+                .collect();
             let (config, parent) = (vm.config.clone(), vm.parent.replace(name.to_owned()));
             let description = description.map(str::to_owned);
             vm.snapshots.insert(name.to_owned(), Snapshot { config, description, time: worker.now, parent });
+            for line in lines {
+                world.pve.tasks.log(&worker.order.upid, line);
+            }
             Ok(())
         }
         Deed::Drop => {
@@ -131,6 +155,18 @@ fn present(vm: &Vm, running: bool) -> Value {
     row
 }
 
+/// `PUT snapshot/{snapname}/config`: nothing but its description can change.
+pub(super) fn describe(call: &mut Call) -> Result<Reply, Failure> {
+    call.vm()?.check_lock().map_err(Failure::die)?;
+    let (vmid, name) = (call.vmid(), call.text("snapname").to_owned());
+    let description = call.opt("description").map(str::to_owned);
+    let vm = call.world.pve.vms.get_mut(&vmid);
+    let snapshot = vm.and_then(|vm| vm.snapshots.get_mut(&name));
+    let snapshot = snapshot.ok_or_else(|| Failure::die(format!("snapshot '{name}' does not exist")))?;
+    snapshot.description = description.or(snapshot.description.take());
+    Ok(Reply::Data(Value::Null))
+}
+
 /// `GET snapshot/{snapname}/config`
 pub(super) fn config(call: &mut Call) -> Result<Reply, Failure> {
     let (name, schema) = (call.text("snapname"), call.schema());
@@ -139,6 +175,8 @@ pub(super) fn config(call: &mut Call) -> Result<Reply, Failure> {
     let snapshot = snapshot.ok_or_else(|| Failure::die(format!("snapshot '{name}' does not exist")))?;
     let mut then = vm.clone();
     then.config.clone_from(&snapshot.config);
+    then.config.extend(snapshot.description.clone().map(|text| ("description".to_owned(), text)));
+    then.parent.clone_from(&snapshot.parent);
     then.pending.clear();
     let mut shown = then.shown(schema, true);
     shown["snaptime"] = snapshot.time.into();

@@ -30,7 +30,7 @@ struct Lab {
 
 async fn lab(change: impl FnOnce(&mut Site)) -> Lab {
     let mut site = Site { clock: Clock::Instant, ..Site::default() };
-    site.tokens.insert(TOKEN_ID.into(), Token { secret: SECRET.into(), privsep: false, expire: 0 });
+    site.tokens.insert(TOKEN_ID.into(), Token { secret: SECRET.into(), privsep: false, expire: 0, comment: None });
     change(&mut site);
     let ca = SiteCa::new("lab");
     let leaf = ca.leaf(&[], &["127.0.0.1".parse().unwrap()]);
@@ -324,7 +324,8 @@ proptest! {
         drop(upload::parse(&bytes.clone().into(), "B"));
         drop(upload::parse(&[b"--B\r\nContent-Disposition: form-data; name=\"".as_slice(), &bytes].concat().into(), "B"));
         let _ = (size::parse(&text), disks::qcow2_size(&bytes));
-        drop(auth::authenticate(&Site::default(), Some(&bytes), 0));
+        let shown = auth::Shown { cookie: None, authorization: Some(&bytes), csrf: None, writes: false };
+        drop(auth::caller(&Site::default(), &Default::default(), &shown, 0));
         drop(routes::find(schema, "GET", &text));
     }
 }

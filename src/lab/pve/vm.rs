@@ -51,6 +51,10 @@ impl Vm {
         for (option, value) in &self.config {
             let _ = writeln!(text, "{option}: {value}");
         }
+        for (name, snapshot) in &self.snapshots {
+            let _ = writeln!(text, "[{name}]\n{snapshot:?}");
+        }
+        let _ = writeln!(text, "parent: {}", self.parent.as_deref().unwrap_or_default());
         if !self.pending.is_empty() {
             text.push_str("\n[PENDING]\n");
             for (option, change) in &self.pending {
@@ -60,11 +64,19 @@ impl Vm {
         hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
     }
 
+    /// Whether a snapshot holds the volume.
+    pub(super) fn in_snapshot(&self, volid: &str) -> bool {
+        self.snapshots.values().any(|snapshot| snapshot.holds(volid))
+    }
+
     /// `GET config`.
     pub(super) fn shown(&self, schema: &Schema, current: bool) -> Value {
         let config = if current { self.config.clone() } else { self.effective() };
         let mut shown: serde_json::Map<String, Value> =
             config.iter().map(|(option, text)| (option.clone(), typed(schema, option, text))).collect();
+        if let Some(parent) = &self.parent {
+            shown.insert("parent".into(), parent.as_str().into());
+        }
         shown.insert("digest".into(), self.digest().into());
         Value::Object(shown)
     }

@@ -20,6 +20,8 @@ pub struct Volume {
     /// What it takes on the storage.
     pub used: u64,
     pub ctime: i64,
+    /// The base volume that it stands on, as a [`Place::name`].
+    pub parent: Option<String>,
     /// The VM that owns it, for images.
     pub vmid: Option<u32>,
     /// The beginning of it; the rest is zeroes.
@@ -91,8 +93,8 @@ pub(super) fn parse_name(storage: &Storage, name: &str) -> Result<(&'static str,
         rest[digits.len()..].starts_with('-').then(|| digits.parse().ok()).flatten()
     };
     let known = match plugin(storage) {
-        Plugin::Block { .. } => owner_of(name).map(|vmid| ("images", Some(vmid))),
-        Plugin::Directory => match name.split_once('/') {
+        Plugin::Block { .. } => owner_of(own_part(name)).map(|vmid| ("images", Some(vmid))),
+        Plugin::Directory => match own_part(name).split_once('/') {
             Some(("iso", file)) if is_iso_name(file) => Some(("iso", None)),
             Some(("import", file)) if is_import_name(file) => Some(("import", None)),
             Some(("vztmpl", file)) if !file.is_empty() => Some(("vztmpl", None)),
@@ -107,6 +109,57 @@ pub(super) fn parse_name(storage: &Storage, name: &str) -> Result<(&'static str,
         Plugin::Directory => format!("unable to parse directory volume name '{name}'"),
         Plugin::Block { word, .. } => format!("unable to parse {word} volume name '{name}'"),
     })
+}
+
+/// The name without the base that it stands on.
+fn own_part(name: &str) -> &str {
+    let parts: Vec<usize> = name.match_indices('/').map(|(at, _)| at).collect();
+    match parts[..] {
+        [_, second, _] => &name[second + 1..],
+        [first] if name.starts_with("base-") => &name[first + 1..],
+        _ => name,
+    }
+}
+
+/// Whether others may stand on it.
+pub(super) fn is_base(volid: &str) -> bool {
+    let name = volid.split_once(':').map_or("", |(_, name)| own_part(name));
+    name.rsplit('/').next().is_some_and(|file| file.starts_with("base-"))
+}
+
+/// The storage of a volume id.
+pub(super) fn storage_of(volid: &str) -> &str {
+    volid.split(':').next().unwrap_or_default()
+}
+
+/// The name of a disk that stands on `base`; `own` is its own. Logical volumes do not tell.
+pub(super) fn linked_name(site: &Site, base: &Place, own: &str) -> String {
+    match site.storages.get(&base.storage).map(plugin) {
+        Some(Plugin::Block { word: "lvm", .. }) => own.to_owned(),
+        _ => format!("{}/{own}", own_part(&base.name)),
+    }
+}
+
+/// Whether a disk stands on it.
+pub(super) fn is_used_base(volumes: &Volumes, place: &Place) -> bool {
+    let stands = |(other, volume): (&Place, &Volume)| {
+        other.storage == place.storage && other.node == place.node && volume.parent.as_deref() == Some(&place.name)
+    };
+    volumes.iter().any(stands)
+}
+
+/// The next free name of a disk of `vmid`.
+pub(super) fn next_name(site: &Site, volumes: &Volumes, storage: &str, vmid: u32, format: &str) -> String {
+    let kind = site.storages.get(storage).map_or(Plugin::Directory, plugin);
+    let bare = |name: &str| name.rsplit('/').next().and_then(|file| file.split('.').next()).map(str::to_owned);
+    let taken: Vec<Option<String>> =
+        volumes.keys().filter(|place| place.storage == storage).map(|place| bare(&place.name)).collect();
+    let names = (0..10_000).map(|index| format!("vm-{vmid}-disk-{index}"));
+    let free = names.into_iter().find(|name| !taken.contains(&Some(name.clone()))).unwrap_or_default();
+    match kind {
+        Plugin::Directory => format!("{vmid}/{free}.{format}"),
+        Plugin::Block { .. } => free,
+    }
 }
 
 /// `.iso` or `.img` in any case.
@@ -140,7 +193,7 @@ pub(super) fn path(storage: &Storage, name: &str) -> String {
         (Plugin::Block { .. }, _) | (_, Some(("import" | "snippets", _))) => format!("{root}/{name}"),
         (_, Some(("iso", file))) => format!("{root}/template/iso/{file}"),
         (_, Some(("vztmpl", file))) => format!("{root}/template/cache/{file}"),
-        _ => format!("{root}/images/{name}"),
+        _ => format!("{root}/images/{}", own_part(name)),
     }
 }
 
@@ -181,21 +234,11 @@ pub(super) fn allocate(
         (Plugin::Directory, None) | (Plugin::Block { .. }, None | Some("raw")) => "raw",
         (Plugin::Block { word, .. }, Some(other)) => return Err(format!("unsupported format '{other}' for {word}")),
     };
-    let stem = |label: &str| match kind {
-        Plugin::Directory => format!("{vmid}/vm-{vmid}-{label}.{format}", vmid = wanted.vmid),
-        Plugin::Block { .. } => format!("vm-{}-{label}", wanted.vmid),
+    let name = match kind {
+        Plugin::Directory if wanted.cloudinit => format!("{vmid}/vm-{vmid}-cloudinit.{format}", vmid = wanted.vmid),
+        Plugin::Block { .. } if wanted.cloudinit => format!("vm-{}-cloudinit", wanted.vmid),
+        _ => next_name(site, volumes, wanted.storage, wanted.vmid, format),
     };
-    let taken = |name: &str| {
-        let bare =
-            |name: &str| name.rsplit_once('/').map_or(name, |(_, file)| file).split('.').next().map(str::to_owned);
-        volumes.keys().any(|place| place.storage == wanted.storage && bare(&place.name) == bare(name))
-    };
-    let label = if wanted.cloudinit {
-        "cloudinit".to_owned()
-    } else {
-        (0..10_000).map(|index| format!("disk-{index}")).find(|label| !taken(&stem(label))).unwrap_or_default()
-    };
-    let name = stem(&label);
     let charge = match kind {
         Plugin::Block { thick: true, .. } => wanted.bytes,
         _ => wanted.bytes.min(4096),
@@ -222,6 +265,7 @@ pub(super) fn allocate(
         bytes: wanted.bytes,
         used: charge,
         ctime: now,
+        parent: None,
         vmid: Some(wanted.vmid),
         data: Bytes::new(),
     };

@@ -16,7 +16,8 @@ use super::hypervisor::Hypervisor;
 use super::power::{Shutdown, Stop};
 use super::snapshots::{self, Deed};
 use super::{
-    config, console, content, copies, create, destroy, download, file, ha, hypervisor, incident, power, resize, start,
+    clone, config, console, content, create, destroy, download, file, ha, hypervisor, incident, migrate, power,
+    relocate, resize, start, template,
 };
 use crate::lab::clock::{Clock, physics};
 use crate::lab::world::{Shared, World};
@@ -65,19 +66,18 @@ pub(super) enum Work {
     },
     Upload(file::Upload),
     Download(download::Request),
-    Template,
-    Clone(copies::Clone),
+    Template {
+        /// This disk alone.
+        disk: Option<String>,
+    },
+    Clone(clone::Clone),
     Migrate {
         target: String,
         /// Local disks are not to be copied.
         refuse_local: bool,
     },
-    Move {
-        disk: String,
-        storage: String,
-        format: Option<String>,
-        delete: bool,
-    },
+    Move(relocate::Move),
+    Give(relocate::Gift),
     Snapshot {
         deed: Deed,
         name: String,
@@ -207,15 +207,14 @@ fn act(world: &mut World, worker: &Worker) -> Result<(), String> {
         Work::Configure(change) => config::work(world, worker, vmid, change),
         Work::DeleteVolume { volid } => content::delete_work(world, upid, node, volid),
         Work::Upload(upload) => file::upload_work(world, upid, node, upload, worker.now),
-        Work::Template => {
-            copies::template(world, node, vmid);
+        Work::Template { disk } => {
+            template::work(world, node, vmid, disk.as_deref());
             Ok(())
         }
-        Work::Clone(clone) => copies::clone(world, worker, vmid, clone),
-        Work::Migrate { target, refuse_local } => copies::migrate(world, worker, vmid, target, *refuse_local),
-        Work::Move { disk, storage, format, delete } => {
-            copies::relocate(world, worker, vmid, (disk, storage, format.as_deref(), *delete))
-        }
+        Work::Clone(clone) => clone::work(world, worker, vmid, clone),
+        Work::Migrate { target, refuse_local } => migrate::work(world, worker, vmid, target, *refuse_local),
+        Work::Move(order) => relocate::work(world, worker, vmid, order),
+        Work::Give(gift) => relocate::give(world, worker, vmid, gift),
         Work::Snapshot { deed, name, description } => {
             snapshots::work(world, worker, vmid, *deed, name, description.as_deref())
         }

@@ -187,10 +187,6 @@ fn port(text: &str, plain: bool, minor: &Minor) -> Result<Value, Wrong> {
 
 /// Base64 in canonical spelling.
 pub(super) fn base64(text: &str) -> Result<String, String> {
-    let joined: String = text.split(['\n', '\r']).collect();
-    let bytes = STANDARD.decode(&joined).map_err(|error| match error {
-        base64::DecodeError::InvalidByte(at, _) => format!("illegal base64 data at input byte {at}"),
-        _ => format!("illegal base64 data at input byte {}", joined.len()),
-    })?;
+    let bytes = go::base64(text).map_err(|at| format!("illegal base64 data at input byte {at}"))?;
     Ok(STANDARD.encode(bytes))
 }

@@ -2,7 +2,7 @@
 
 /// `10GiB`, `1.5 TB`, `1,000` in bytes. The error is Go's text.
 pub(in crate::machineconfig) fn bytes(text: &str) -> Result<u64, String> {
-    let end = text.find(|symbol: char| !symbol.is_ascii_digit() && !matches!(symbol, '.' | ',')).unwrap_or(text.len());
+    let end = text.find(|symbol: char| !symbol.is_numeric() && !matches!(symbol, '.' | ',')).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let number = number.replace(',', "");
     let wrong = || format!("strconv.ParseFloat: parsing {number:?}: invalid syntax");

@@ -167,3 +167,26 @@ fn a_lab_that_is_gone_takes_its_clusters_along() {
     desk.ends(2, &["status"]).tells(&["no cluster is known"]);
     desk.ends(0, &["lab", "stop"]).tells(&["the lab is not running"]);
 }
+
+/// All that the journal knows of is gone, and the site cannot be asked for what it does not know of.
+#[test]
+fn what_cannot_be_proved_is_no_refusal() {
+    let desk = Desk::new();
+    desk.lab(&site::small(""));
+    desk.profile("small", &[]);
+    let looks = || desk.world()["calls"]["pve GET /cluster/resources"].as_u64().unwrap_or(0);
+    desk.ends(0, &["create", "--profile", "small", "--yes"]);
+    let before = looks();
+    desk.ends(0, &["destroy", "--yes"]);
+    let needed = looks() - before;
+    desk.ends(0, &["create", "--profile", "small", "--yes"]);
+    // The last two are the proof.
+    desk.faults(&json!([{
+        "face": "pve", "call": "GET /cluster/resources", "skip": needed - 2, "times": 1_000_000,
+        "effect": { "refuse": { "code": 500, "text": "cluster not ready - no quorum?" } },
+    }]));
+    desk.ends(5, &["destroy", "--yes"]).tells(&["everything that the journal knew of was removed", "no quorum"]);
+    desk.assert_nothing_is_there();
+    desk.faults(&json!([]));
+    desk.ends(0, &["destroy", "--profile", "small", "--yes"]);
+}

@@ -16,6 +16,7 @@ const TYPE_ONLY: &[&str] = &[
     "starttime",
     "endtime",
     "ctime",
+    "snaptime",
     "uptime",
     "cpu",
     "mem",
@@ -157,6 +158,8 @@ impl Norm<'_> {
         let member = |name: &String| {
             // A row of `pending` names the option whose value it carries.
             let key = if name == "value" && !pending.is_empty() { pending } else { name.as_str() };
+            // The secret of a new token.
+            let key = if name == "value" && map.contains_key("full-tokenid") { "password" } else { key };
             (name.clone(), self.at(key, &map[name], node))
         };
         Value::Object(names.into_iter().map(member).collect())

@@ -18,15 +18,15 @@ use crate::lab::tls::SiteCa;
 use crate::lab::world::Shared;
 
 /// A scenario that is being played.
-struct Play<'a> {
-    shared: Shared,
-    address: SocketAddr,
-    ca: String,
+pub(super) struct Play<'a> {
+    pub(super) shared: Shared,
+    pub(super) address: SocketAddr,
+    pub(super) ca: String,
     tokens: &'a Value,
     /// What the recording calls by another name than we do: UPIDs, digests, ports of servers.
     names: BTreeMap<String, String>,
     /// All that the requests say.
-    given: String,
+    pub(super) given: String,
     /// The answer to the last request for a console.
     ticket: Value,
 }
@@ -96,7 +96,7 @@ pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result
 }
 
 impl Play<'_> {
-    async fn step(&mut self, name: &str, step: &Value) -> Result<(), String> {
+    pub(super) async fn step(&mut self, name: &str, step: &Value) -> Result<(), String> {
         if name.contains("later") || name.contains("again") && self.is_slow() {
             self.settle().await;
         }
@@ -158,7 +158,7 @@ impl Play<'_> {
     }
 
     /// The request as it was sent, with our names for what the recording names.
-    fn request(&self, step: &Value, raw: Option<&str>) -> Vec<u8> {
+    pub(super) fn request(&self, step: &Value, raw: Option<&str>) -> Vec<u8> {
         let request = &step["request"];
         let method = request["method"].as_str().unwrap_or("GET");
         let path = self.ours(request["path"].as_str().unwrap_or_default());
@@ -211,7 +211,19 @@ impl Play<'_> {
         })
     }
 
-    fn compare(&mut self, answer: &Answer, recorded: &Value) -> Result<(), String> {
+    /// The same for every text in an answer.
+    fn renamed(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => self.ours(text).into(),
+            Value::Array(items) => items.iter().map(|item| self.renamed(item)).collect(),
+            Value::Object(map) => {
+                Value::Object(map.iter().map(|(name, value)| (self.ours(name), self.renamed(value))).collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    pub(super) fn compare(&mut self, answer: &Answer, recorded: &Value) -> Result<(), String> {
         let norm = Norm { given: &self.given };
         if recorded["status"] != answer.status {
             let body = String::from_utf8_lossy(&answer.body);
@@ -249,7 +261,7 @@ impl Play<'_> {
         let ours: Value = serde_json::from_slice(&answer.body).map_err(|error| format!("no JSON: {error}"))?;
         self.learn(&ours, json)?;
         let norm = Norm { given: &self.given };
-        let json: Value = serde_json::from_str(&self.ours(&json.to_string())).map_err(|error| error.to_string())?;
+        let json = self.renamed(json);
         difference("", &norm.json(&ours), &norm.json(&json)).map_or(Ok(()), Err)
     }
 
@@ -343,75 +355,9 @@ impl Play<'_> {
     }
 
     /// Waits until no task runs.
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         let quiet = || self.shared.lock().pve.tasks.all.iter().all(|task| task.end.is_some());
         work::until(&self.shared, Duration::from_secs(15), quiet).await;
-    }
-
-    /// Two equal requests at the same moment: their tasks are compared as a set.
-    async fn twice(&mut self, steps: &[Value]) -> Result<(), String> {
-        let (before, pair) = steps.split_at(steps.len() - 2);
-        for step in before {
-            self.step(step["name"].as_str().unwrap_or_default(), step).await?;
-        }
-        for step in pair {
-            let request = self.request(step, None);
-            let answer = Connection::open(self.address, &self.ca).await.exchange(&request).await;
-            self.compare(&answer.ok_or("closed without an answer")?, &step["response"])?;
-        }
-        self.settle().await;
-        let world = self.shared.lock();
-        let norm = Norm { given: &self.given };
-        let started = world.pve.tasks.all.iter().rev().take(2);
-        let mut ours: Vec<Vec<String>> = started.map(|task| norm.log(&task.log)).collect();
-        let lines = |step: &Value| {
-            step["task"]["log"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
-        let mut recorded: Vec<Vec<String>> = pair.iter().map(|step| norm.log(&lines(step))).collect();
-        ours.sort();
-        recorded.sort();
-        if ours == recorded { Ok(()) } else { Err(format!("logs {ours:?}, recorded {recorded:?}")) }
-    }
-
-    /// Equal requests at the same moment: the answers are compared as a set, as which of them wins is not defined.
-    async fn race(&mut self, steps: &[Value]) -> Result<(), String> {
-        let (equal, rest): (Vec<&Value>, Vec<&Value>) =
-            steps.iter().partition(|step| step["request"]["method"] == "POST");
-        let mut sent = Vec::new();
-        for step in &equal {
-            let request = self.request(step, None);
-            let (address, ca) = (self.address, self.ca.clone());
-            sent.push(async move { Connection::open(address, &ca).await.exchange(&request).await });
-        }
-        let answers = futures_util::future::join_all(sent).await;
-        let mut ours: Vec<String> =
-            answers.iter().flatten().map(|answer| format!("{} {}", answer.status, answer.reason)).collect();
-        let recorded = equal.iter().map(|step| &step["response"]);
-        let mut recorded: Vec<String> = recorded
-            .map(|answer| format!("{} {}", answer["status"], answer["reason"].as_str().unwrap_or_default()))
-            .collect();
-        ours.sort();
-        recorded.sort();
-        if ours != recorded {
-            return Err(format!("{ours:?}, recorded {recorded:?}"));
-        }
-        self.settle().await;
-        for step in rest {
-            let mut connection = Connection::open(self.address, &self.ca).await;
-            let answer = connection.exchange(&self.request(step, None)).await.ok_or("closed without an answer")?;
-            // The name tells who won.
-            let mut recorded = step["response"].clone();
-            let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            recorded["body"]["json"]["data"]["name"] = body["data"]["name"].clone();
-            self.compare(&answer, &recorded)?;
-        }
-        Ok(())
     }
 }
 

@@ -33,9 +33,9 @@ async fn a_template_is_cloned_and_never_started() {
     assert_eq!((&copy["name"], &copy["scsi0"]), (&json!("two"), &json!("local-lvm:vm-101-disk-0,size=4G")));
     assert!(copy["template"].is_null() && copy["net0"] != config["net0"] && copy["smbios1"] != config["smbios1"]);
     let taken = message(&lab, "POST", "/nodes/lab1/qemu/100/clone", &[("newid", "101")]).await;
-    assert_eq!(taken, "unable to create VM 101 - VM 101 already exists on node 'lab1'\n");
+    assert_eq!(taken, "unable to create VM 101: config file already exists\n");
     let linked = message(&lab, "POST", "/nodes/lab1/qemu/100/clone", &[("newid", "102"), ("storage", "local")]).await;
-    assert_eq!(linked["storage"], "parameter 'storage' not allowed for linked clones");
+    assert_eq!(linked, "parameter 'storage' not allowed for linked clones\n");
     lab.data("DELETE", "/nodes/lab1/qemu/100", &[]).await;
     lab.data("DELETE", "/nodes/lab1/qemu/101", &[]).await;
     assert!(lab.shared.lock().pve.volumes.is_empty());

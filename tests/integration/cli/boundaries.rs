@@ -1,0 +1,365 @@
+//! The program dies between any two of its changes to files, and in the middle of every write; and its disk is full at
+//! each of them.
+//!
+//! `crash` dies at every record and at every call inside of one process. This is the real binary: `boundary.c`, which
+//! the dynamic linker loads before the C library, counts whatever changes a file of the user's, and kills with a real
+//! signal, or says that there is no space left.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
+
+use tempfile::TempDir;
+
+use super::desk::{Desk, Outcome};
+use super::site;
+use crate::harness::{assert_none, report};
+
+/// The library, compiled once for all tests.
+static SHIM: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().expect("a directory");
+    let library = dir.path().join("boundary.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/cli/boundary.c");
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl").status();
+    assert!(built.expect("cc is installed").success());
+    (dir, library)
+});
+
+const KUBECONFIG: &str = "apiVersion: v1
+kind: Config
+clusters: [{ name: office, cluster: { server: 'https://10.0.0.1:6443' } }]
+users: [{ name: office, user: { token: abc } }]
+contexts: [{ name: office, context: { cluster: office, user: office } }]
+current-context: office
+";
+
+const TALOSCONFIG: &str = "context: office
+contexts:
+    office: { endpoints: [10.0.0.1], ca: b2ZmaWNl, crt: b2ZmaWNl, key: b2ZmaWNl }
+";
+
+const CREATE: &[&str] = &["create", "--profile", "small", "--yes"];
+const DESTROY: &[&str] = &["destroy", "--profile", "small", "--yes"];
+
+/// What happens at a boundary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Before,
+    Torn,
+    /// No space for this one.
+    Once,
+    /// No space from here on.
+    Full,
+}
+
+impl How {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::Torn => "torn",
+            Self::Once => "once",
+            Self::Full => "full",
+        }
+    }
+
+    /// Whether it can happen to a call, as the log of `boundary.c` has it.
+    fn fits(self, call: &str) -> bool {
+        let verb = call.split(' ').next().unwrap_or_default();
+        match self {
+            Self::Before => true,
+            Self::Torn => verb == "write",
+            Self::Once | Self::Full => ["create", "write", "sync", "mkdir"].contains(&verb),
+        }
+    }
+}
+
+/// A user with one machine to create, whose secrets bundle is a file beside the profiles.
+struct User {
+    desk: Desk,
+    profile: String,
+}
+
+impl User {
+    fn new() -> Self {
+        let desk = Desk::new();
+        desk.lab(&site::small(""));
+        let worker = "  workers:\n    memory: 8Gi\n    assignments:\n      - { name: lab-wk-1, ip: 10.83.0.111 }\n";
+        desk.profile("small", &[("  vip:", "  secrets: { file: ../bundle.yaml }\n  vip:"), (worker, "")]);
+        let profile = std::fs::read_to_string(desk.work("profiles/small.yaml")).expect("the profile");
+        Self { desk, profile }
+    }
+
+    /// As it was before anything was done.
+    fn fresh(&self) {
+        Desk::write(&self.kubeconfig(), KUBECONFIG, 0o600);
+        Desk::write(&self.talosconfig(), TALOSCONFIG, 0o600);
+        std::fs::remove_dir_all(self.desk.state("clusters")).ok();
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.desk.home(".kube/config")
+    }
+
+    fn talosconfig(&self) -> PathBuf {
+        self.desk.home(".talos/config")
+    }
+
+    /// Runs a command with something to happen at its boundary number `at`; 0 is nowhere.
+    fn run(&self, arguments: &[&str], how: How, at: usize, log: Option<&Path>) -> Outcome {
+        let mut command = self.desk.command(arguments);
+        let root = self.desk.home("..").canonicalize().expect("it is there");
+        command.env("LD_PRELOAD", &SHIM.1).env("BOUNDARY_ROOT", root);
+        command.env("BOUNDARY_AT", at.to_string()).env("BOUNDARY_HOW", how.word());
+        if let Some(log) = log {
+            command.env("BOUNDARY_LOG", log);
+        }
+        Outcome::of(command)
+    }
+
+    /// The boundaries of a command that nothing happens to.
+    fn boundaries(&self, arguments: &[&str]) -> Vec<String> {
+        let log = tempfile::NamedTempFile::new().expect("a file");
+        let outcome = self.run(arguments, How::Before, 0, Some(log.path()));
+        assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+        let text = std::fs::read_to_string(log.path()).expect("the log");
+        let calls: Vec<String> = text.lines().map(str::to_owned).collect();
+        assert!(!calls.is_empty(), "nothing was counted: is the binary linked statically?");
+        calls
+    }
+
+    fn bootstraps(&self) -> u64 {
+        let world = self.desk.world();
+        let calls = world["calls"].as_object().cloned().unwrap_or_default();
+        calls.iter().filter(|(name, _)| name.ends_with("/Bootstrap")).filter_map(|(_, count)| count.as_u64()).sum()
+    }
+
+    /// What a user must find at any time: every file as it was or as it was to be, and nobody else can read it.
+    fn unwhole(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for path in [self.kubeconfig(), self.talosconfig()] {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            // The last part of either file is the last that is written.
+            if !text.contains("office") || !text.ends_with('\n') {
+                wrong.push(format!("{} is {text:?}", path.display()));
+            }
+            if let Err(error) = serde_saphyr::from_str::<serde_json::Value>(&text) {
+                wrong.push(format!("{}: {error}", path.display()));
+            }
+        }
+        if let Ok(text) = std::fs::read_to_string(self.desk.work("bundle.yaml"))
+            && pvetalos::machineconfig::Bundle::parse(&text).is_err()
+        {
+            wrong.push(format!("the bundle is {} bytes of no bundle", text.len()));
+        }
+        if std::fs::read_to_string(self.desk.work("profiles/small.yaml")).ok().as_ref() != Some(&self.profile) {
+            wrong.push(String::from("the profile was changed"));
+        }
+        let open = |(path, mode): (PathBuf, u32)| (mode & 0o077 != 0).then(|| format!("{} {mode:03o}", path.display()));
+        wrong.extend(self.written().into_iter().filter_map(open));
+        wrong
+    }
+
+    /// Every file that the program may have written, with its mode.
+    fn written(&self) -> Vec<(PathBuf, u32)> {
+        let folders =
+            [self.desk.work(""), self.desk.home(".kube"), self.desk.home(".talos"), self.desk.state("clusters/small")];
+        let entries = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
+        let ours = |path: &Path| !path.is_dir() && !path.ends_with("site.yaml");
+        let files = entries.map(|entry| entry.path()).filter(|path| ours(path));
+        files
+            .map(|path| {
+                let mode = path.symlink_metadata().expect("it is there").permissions().mode() & 0o777;
+                (path, mode)
+            })
+            .collect()
+    }
+
+    /// What is there that should not be, when nothing is meant to be.
+    fn remains(&self) -> Vec<String> {
+        let held = self.desk.holdings();
+        let mut wrong = Vec::new();
+        if held != (Vec::new(), Vec::new()) {
+            wrong.push(format!("on the site: {held:?}"));
+        }
+        for (path, _) in self.written() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !["config", "lock", "last.jsonl"].contains(&name.as_str()) {
+                wrong.push(format!("{} is there", path.display()));
+            }
+        }
+        for path in [self.kubeconfig(), self.talosconfig()] {
+            if std::fs::read_to_string(&path).unwrap_or_default().contains("small") {
+                wrong.push(format!("{} names the cluster", path.display()));
+            }
+        }
+        wrong
+    }
+
+    fn healthy(&self) -> Option<String> {
+        let status = self.desk.run(&["status", "--output", "json"]);
+        (status.code != Some(0) || status.json()["healthy"] != true).then(|| format!("not healthy: {status:?}"))
+    }
+}
+
+/// Plays scenarios on every core, each with a user and a lab of its own; answers what was wrong.
+fn play<T: std::fmt::Debug + Sync>(scenarios: &[T], life: impl Fn(&User, &T) -> Vec<String> + Sync) -> Vec<String> {
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        let mut user = User::new();
+        while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+            user.fresh();
+            let lived = std::panic::catch_unwind(AssertUnwindSafe(|| life(&user, scenario)));
+            let wrong = lived.unwrap_or_else(|_| vec![String::from("panicked: see above")]);
+            if !wrong.is_empty() {
+                found.lock().expect("no panic").push(format!("{scenario:?}: {wrong:?}"));
+                // What went wrong here shall not spoil what comes after.
+                user = User::new();
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(work);
+        }
+    });
+    found.into_inner().expect("no panic")
+}
+
+/// The boundaries of a clean create and of a clean destroy.
+fn clean() -> (Vec<String>, Vec<String>) {
+    let user = User::new();
+    user.fresh();
+    let there = user.boundaries(CREATE);
+    let back = user.boundaries(DESTROY);
+    assert_none(&user.remains());
+    (there, back)
+}
+
+/// How many there are of each kind: `3 create, 40 write`.
+fn kinds(calls: &[String]) -> String {
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    for call in calls {
+        *kinds.entry(call.split(' ').next().unwrap_or_default()).or_default() += 1;
+    }
+    let kinds: Vec<_> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    kinds.join(", ")
+}
+
+/// Boundaries of `calls`, counted from 1, at which `how` can happen.
+fn at_each(calls: &[String], ways: &[How]) -> Vec<(usize, How)> {
+    let at = calls.iter().enumerate();
+    at.flat_map(|(at, call)| ways.iter().filter(|how| how.fits(call)).map(move |how| (at + 1, *how))).collect()
+}
+
+/// Expects a command to end with one of `codes`.
+fn ends(outcome: &Outcome, codes: &[Option<i32>]) -> Option<String> {
+    (!codes.contains(&outcome.code)).then(|| format!("{outcome:?}"))
+}
+
+/// Everything is taken away, and was.
+fn taken_away(user: &User, wrong: &mut Vec<String>) {
+    wrong.extend(ends(&user.desk.run(DESTROY), &[Some(0)]));
+    wrong.extend(user.unwhole());
+    wrong.extend(user.remains());
+}
+
+/// A create dies; the next one ends healthy; a destroy of that dies, too; the next one leaves nothing.
+#[test]
+fn dies_at_each_and_is_resumed() {
+    let (there, back) = clean();
+    let (mut deaths, ways) = (at_each(&there, &[How::Before, How::Torn]), at_each(&back, &[How::Before, How::Torn]));
+    // Every boundary of the way back has its turn.
+    let lives = deaths.len().max(ways.len());
+    deaths = deaths.into_iter().cycle().take(lives).collect();
+    let lives: Vec<_> = deaths.into_iter().zip(ways.iter().copied().cycle()).collect();
+    let begun = std::time::Instant::now();
+    let wrong = play(&lives, |user, ((at, how), (later, again))| {
+        let before = user.bootstraps();
+        let mut wrong = Vec::from_iter(ends(&user.run(CREATE, *how, *at, None), &[None]));
+        wrong.extend(user.unwhole());
+        wrong.extend(ends(&user.desk.run(CREATE), &[Some(0)]));
+        wrong.extend(user.unwhole());
+        wrong.extend(user.healthy());
+        wrong.extend(ends(&user.run(DESTROY, *again, *later, None), &[None]));
+        wrong.extend(user.unwhole());
+        taken_away(user, &mut wrong);
+        let bootstraps = user.bootstraps() - before;
+        wrong.extend((bootstraps != 1).then(|| format!("{bootstraps} bootstraps")));
+        wrong
+    });
+    report(&format!(
+        "binary, 1+0: killed at {} boundaries of create ({}; and inside of each write), resumed, killed at {} of destroy \
+         ({}), destroyed: {} lives in {:.0?}",
+        there.len(),
+        kinds(&there),
+        back.len(),
+        kinds(&back),
+        lives.len(),
+        begun.elapsed()
+    ));
+    assert_none(&wrong);
+}
+
+/// A create dies, and is taken away as it is.
+#[test]
+fn dies_at_each_and_is_destroyed() {
+    let (there, _) = clean();
+    let lives = at_each(&there, &[How::Before, How::Torn]);
+    let begun = std::time::Instant::now();
+    let wrong = play(&lives, |user, (at, how)| {
+        let before = user.bootstraps();
+        let mut wrong = Vec::from_iter(ends(&user.run(CREATE, *how, *at, None), &[None]));
+        taken_away(user, &mut wrong);
+        let bootstraps = user.bootstraps() - before;
+        wrong.extend((bootstraps > 1).then(|| format!("{bootstraps} bootstraps")));
+        wrong
+    });
+    report(&format!(
+        "binary, 1+0: killed at {} boundaries of create, and inside of each write, destroyed: {} lives in {:.0?}",
+        there.len(),
+        lives.len(),
+        begun.elapsed()
+    ));
+    assert_none(&wrong);
+}
+
+/// Where the disk is full for a moment, everything is removed; where it stays full, what is left is named, and when
+/// there is room again either command goes on from there.
+#[test]
+fn the_disk_is_full_at_each() {
+    let (there, _) = clean();
+    let lives = at_each(&there, &[How::Once, How::Full]);
+    let (begun, codes) = (std::time::Instant::now(), Mutex::new(BTreeMap::<i32, usize>::new()));
+    let wrong = play(&lives, |user, (at, how)| {
+        let outcome = user.run(CREATE, *how, *at, None);
+        let mut wrong = user.unwhole();
+        let code = outcome.code.unwrap_or(-1);
+        *codes.lock().expect("no panic").entry(code).or_default() += 1;
+        match (code, how) {
+            (3 | 4, _) => wrong.extend(user.remains()),
+            (5, How::Full) if outcome.err.contains("pvetalos destroy --profile small") => {}
+            _ => wrong.push(format!("{outcome:?}")),
+        }
+        if at % 2 == 0 {
+            wrong.extend(ends(&user.desk.run(CREATE), &[Some(0)]));
+            wrong.extend(user.healthy());
+        }
+        taken_away(user, &mut wrong);
+        wrong
+    });
+    let codes = codes.into_inner().expect("no panic");
+    let codes: Vec<_> = codes.iter().map(|(code, lives)| format!("{lives} ended with {code}")).collect();
+    report(&format!(
+        "binary, 1+0: no space for one call, or from there on: {} lives in {:.0?}: {}",
+        lives.len(),
+        begun.elapsed(),
+        codes.join(", ")
+    ));
+    assert_none(&wrong);
+}
