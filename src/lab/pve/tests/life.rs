@@ -145,8 +145,8 @@ async fn a_token_that_was_made_over_the_api_has_what_its_entries_give() {
 async fn an_entry_counts_below_its_path_when_it_says_so() {
     let ask = async |propagate: bool| {
         let lab = lab(|site| {
-            let token = Token { secret: SECRET.into(), privsep: false, expire: 0 };
-            site.users.insert("a@pve".into(), User { enable: true, expire: 0 });
+            let token = Token { secret: SECRET.into(), privsep: false, expire: 0, comment: None };
+            site.users.insert("a@pve".into(), User::default());
             site.tokens.insert("a@pve!tt".into(), token);
             let entry = |path: &str, propagate| Acl {
                 path: path.into(),
