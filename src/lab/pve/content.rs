@@ -132,7 +132,7 @@ fn named(call: &Call) -> Result<(String, String), Failure> {
     let (storage, volume) = (call.text("storage"), call.text("volume"));
     match volume.split_once(':') {
         Some((other, _)) if other != storage => {
-            Err(Failure::param("volume", format!("storage ID mismatch ({other} != {storage})")))
+            Err(Failure::param("volume", format!("storage ID mismatch ({other} != {storage})\n")))
         }
         Some((_, name)) => Ok((storage.to_owned(), name.to_owned())),
         None => Ok((storage.to_owned(), volume.to_owned())),
