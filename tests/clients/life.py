@@ -58,6 +58,24 @@ except ResourceException as refused:
     seen["refused"] = [refused.status_code, refused.content]
 seen["snapshot_names"] = [snapshot["name"] for snapshot in vm.snapshot.get()]
 seen["stop"] = finished(vm.status.stop.post())
+
+# The same site for a person with a password: a cookie, and a token for what writes.
+api.access.users.post(userid="visitor@pve", password="not a secret")
+api.access.acl.put(path="/", users="visitor@pve", roles="Administrator")
+visitor = ProxmoxAPI(
+    os.environ["PROXMOX_HOST"],
+    port=int(os.environ["PROXMOX_PORT"]),
+    user="visitor@pve",
+    password="not a secret",
+    verify_ssl=os.environ["REQUESTS_CA_BUNDLE"],
+)
+seen["as_visitor"] = visitor.version.get()["version"]
+copy = visitor.nodes(node).qemu(vmid + 1)
+seen["template"] = finished(visitor.nodes(node).qemu(vmid).template.post())
+seen["clone"] = finished(visitor.nodes(node).qemu(vmid).clone.post(newid=vmid + 1, name="copy"))
+seen["snapshot"] = finished(copy.snapshot.post(snapname="first"))
+seen["clone_deleted"] = finished(copy.delete())
+api.access.users("visitor@pve").delete()
 seen["delete"] = finished(vm.delete(purge=1))
 last = api.nodes(node).tasks.get(vmid=vmid, limit=1)[0]
 seen["log"] = [line["t"] for line in api.nodes(node).tasks(last["upid"]).log.get()]

@@ -87,6 +87,7 @@ async fn proxmoxer_makes_lists_starts_and_deletes_a_vm() {
                 "version": version, "storages": ["local", "local-lvm"], "create": "OK", "listed": ["by-proxmoxer"],
                 "in_cluster": true, "cores": 2, "mac": null, "start": "OK", "running": "running",
                 "refused": [500, "VM 100 is running - destroy failed"], "snapshot_names": ["current"], "stop": "OK",
+                "as_visitor": version, "template": "OK", "clone": "OK", "snapshot": "OK", "clone_deleted": "OK",
                 "delete": "OK", "log": seen["log"], "gone": null, "upload": "OK", "uploaded": true,
             })
         );

@@ -14,6 +14,7 @@ use super::answer::Reply;
 use super::call::Call;
 use super::{ha, hypervisor, nodes, status, volume};
 use crate::lab::clock::Clock;
+use crate::lab::site::{Node, Storage};
 use crate::lab::world::World;
 
 /// What a site of several nodes calls itself.
@@ -140,21 +141,32 @@ fn storages(call: &Call) -> Vec<Value> {
     let mut rows = Vec::new();
     for (name, storage) in world.site.storages.iter().filter(|(name, storage)| !storage.disabled && audit(name)) {
         for node in world.site.nodes.iter().filter(|node| volume::is_on(storage, &node.name)) {
-            let mut row = json!({
-                "id": format!("storage/{}/{name}", node.name), "type": "storage", "storage": name,
-                "node": node.name, "plugintype": storage.kind, "content": storage.content.join(","),
-                "shared": i32::from(storage.shared), "status": "unknown",
-            });
-            if spoken(world) && node.online {
-                let (total, used, _) = volume::space(&world.site, &world.pve.volumes, &node.name, name);
-                row["status"] = "available".into();
-                row["maxdisk"] = total.into();
-                row["disk"] = used.into();
-            }
-            rows.push(row);
+            rows.push(storage_row(world, name, storage, node));
         }
     }
     rows
+}
+
+fn storage_row(world: &World, name: &str, storage: &Storage, node: &Node) -> Value {
+    let mut row = json!({
+        "id": format!("storage/{}/{name}", node.name), "type": "storage", "storage": name,
+        "node": node.name, "plugintype": storage.kind, "content": storage.content.join(","),
+        "shared": i32::from(storage.shared), "status": "unknown",
+    });
+    if spoken(world) && node.online {
+        let (total, used, _) = volume::space(&world.site, &world.pve.volumes, &node.name, name);
+        row["status"] = "available".into();
+        row["maxdisk"] = total.into();
+        row["disk"] = used.into();
+    }
+    row
+}
+
+/// A storage as a pool lists it: as the first node that has it sees it.
+pub(super) fn storage_member(world: &World, name: &str) -> Option<Value> {
+    let storage = world.site.storages.get(name)?;
+    let node = world.site.nodes.iter().find(|node| volume::is_on(storage, &node.name))?;
+    Some(storage_row(world, name, storage, node))
 }
 
 /// `GET /cluster/status`

@@ -100,13 +100,15 @@ pub(super) fn status(call: &mut Call) -> Result<Reply, Failure> {
 pub(super) fn list(call: &mut Call) -> Result<Reply, Failure> {
     let world = &*call.world;
     let (node, name) = (call.node(), call.text("storage"));
-    volume::usable(&world.site, node, name).map_err(Failure::die)?;
+    let definition = volume::usable(&world.site, node, name).map_err(Failure::die)?;
     let here = |place: &&Place| place.storage == name && place.node.as_deref().is_none_or(|at| at == node);
     let mut rows = Vec::new();
     for (place, volume) in world.pve.volumes.iter().filter(|(place, _)| here(place)) {
         let vmid: Option<u32> = call.number("vmid");
         let wanted = call.opt("content").is_none_or(|content| content == volume.content)
-            && vmid.is_none_or(|vmid| volume.vmid == Some(vmid));
+            && vmid.is_none_or(|vmid| volume.vmid == Some(vmid))
+            // What lies there of a kind that the storage is not for is not looked at.
+            && definition.content.iter().any(|content| content == volume.content);
         let volid = format!("{name}:{}", place.name);
         if !wanted || rights::volume_access(world, call.who, vmid, &volid).is_err() {
             continue;
@@ -132,7 +134,7 @@ fn named(call: &Call) -> Result<(String, String), Failure> {
     let (storage, volume) = (call.text("storage"), call.text("volume"));
     match volume.split_once(':') {
         Some((other, _)) if other != storage => {
-            Err(Failure::param("volume", format!("storage ID mismatch ({other} != {storage})")))
+            Err(Failure::param("volume", format!("storage ID mismatch ({other} != {storage})\n")))
         }
         Some((_, name)) => Ok((storage.to_owned(), name.to_owned())),
         None => Ok((storage.to_owned(), volume.to_owned())),

@@ -176,7 +176,7 @@ fn people(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
         ("POST", "users", "") => users::create(call),
         ("GET", "users", "{userid}") => users::read(call),
         ("PUT", "users", "{userid}") => users::update(call),
-        ("DELETE", "users", "{userid}") => users::delete(call),
+        ("DELETE", "users", "{userid}") => Ok(users::delete(call)),
         ("GET", "users", "{userid}/token") => api_tokens::list(call),
         ("GET", "users", _) => api_tokens::read(call),
         ("POST", "users", _) => api_tokens::create(call),

@@ -37,8 +37,22 @@ fn shown(call: &Call, name: &str, pool: &Pool) -> Value {
     let seen = pool.vms.iter().filter(|vmid| {
         world.pve.vms.contains_key(vmid) && acl::may(world, call.who, &format!("/vms/{vmid}"), "VM.Audit")
     });
-    let members: Vec<Value> = seen.map(|vmid| cluster::member(world, *vmid)).collect();
-    json!({ "poolid": name, "comment": pool.comment, "members": members })
+    let only = |kind: &str| call.opt("type").is_none_or(|wanted| wanted == kind);
+    let mut members: Vec<Value> = seen.filter(|_| only("qemu")).map(|vmid| cluster::member(world, *vmid)).collect();
+    if only("storage") {
+        members.extend(pool.storages.iter().filter_map(|storage| cluster::storage_member(world, storage)));
+    }
+    let mut row = named(name, pool);
+    row["members"] = members.into();
+    row
+}
+
+fn named(name: &str, pool: &Pool) -> Value {
+    let mut row = json!({ "poolid": name });
+    if !pool.comment.is_empty() {
+        row["comment"] = pool.comment.as_str().into();
+    }
+    row
 }
 
 /// `GET /pools`: a filtered list, or one pool by name, which everybody may see.
@@ -50,7 +64,7 @@ pub(super) fn list(call: &mut Call) -> Result<Reply, Failure> {
     }
     let seen = world.pve.pools.iter();
     let seen = seen.filter(|(name, _)| acl::may(world, call.who, &format!("/pool/{name}"), "Pool.Audit"));
-    let rows: Vec<Value> = seen.map(|(name, pool)| json!({ "poolid": name, "comment": pool.comment })).collect();
+    let rows: Vec<Value> = seen.map(|(name, pool)| named(name, pool)).collect();
     Ok(Reply::Data(rows.into()))
 }
 
@@ -58,11 +72,7 @@ pub(super) fn list(call: &mut Call) -> Result<Reply, Failure> {
 pub(super) fn get(call: &mut Call) -> Result<Reply, Failure> {
     let name = call.text("poolid");
     let pool = call.world.pve.pools.get(name).ok_or_else(|| Failure::die(missing(name)))?;
-    let mut row = shown(call, name, pool);
-    if let Some(row) = row.as_object_mut() {
-        row.remove("poolid");
-    }
-    Ok(Reply::Data(row))
+    Ok(Reply::Data(shown(call, name, pool)))
 }
 
 pub(super) fn create(call: &mut Call) -> Result<Reply, Failure> {
@@ -141,7 +151,8 @@ pub(super) fn delete(call: &mut Call) -> Result<Reply, Failure> {
     let inner =
         call.world.pve.pools.keys().find(|other| other.starts_with(&below)).map(|other| format!("pool '{other}'"));
     let vm = pool.vms.iter().find(|vmid| call.world.pve.vms.contains_key(vmid)).map(|vmid| format!("VM {vmid}"));
-    let storage = pool.storages.iter().next().map(|storage| format!("storage '{storage}'"));
+    let mut storages = pool.storages.iter().filter(|storage| call.world.site.storages.contains_key(*storage));
+    let storage = storages.next().map(|storage| format!("storage '{storage}'"));
     if let Some(member) = inner.or(vm).or(storage) {
         return Err(fail(format!("pool '{name}' is not empty (contains {member})")));
     }

@@ -157,7 +157,14 @@ pub(super) fn give(world: &mut World, worker: &Worker, vmid: u32, gift: &Gift) -
     let Gift { disk, to, as_disk } = gift;
     let World { site, pve, fleet, .. } = world;
     let schema = pve.release.schema();
-    pve.tasks.log(upid, format!("reassign disk '{disk}' from VM '{vmid}' as '{as_disk}' to VM '{to}'"));
+    pve.tasks.log(
+        upid,
+        if pve.release.nine() {
+            format!("reassign disk '{disk}' from VM '{vmid}' as '{as_disk}' to VM '{to}'")
+        } else {
+            format!("moving disk '{disk}' from VM '{vmid}' to '{to}'")
+        },
+    );
     let vm = pve.vms.get_mut(&vmid).ok_or_else(|| no_config(node, vmid))?;
     let text = vm.config.remove(disk).unwrap_or_default();
     let mut drive = drive::parse(schema, disk, &text).unwrap_or_default();

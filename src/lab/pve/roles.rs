@@ -75,8 +75,8 @@ pub(super) fn delete(call: &mut Call) -> Result<Reply, Failure> {
 }
 
 fn not_builtin(call: &Call, name: &str, done: &str) -> Result<(), Failure> {
-    match call.schema().roles.contains_key(name) {
-        true => Err(Failure::die(format!("auto-generated role '{name}' cannot be {done}"))),
-        false => Ok(()),
+    if call.schema().roles.contains_key(name) {
+        return Err(Failure::die(format!("auto-generated role '{name}' cannot be {done}")));
     }
+    Ok(())
 }

@@ -325,7 +325,7 @@ proptest! {
         drop(upload::parse(&[b"--B\r\nContent-Disposition: form-data; name=\"".as_slice(), &bytes].concat().into(), "B"));
         let _ = (size::parse(&text), disks::qcow2_size(&bytes));
         let shown = auth::Shown { cookie: None, authorization: Some(&bytes), csrf: None, writes: false };
-        drop(auth::caller(&Site::default(), &Default::default(), &shown, 0));
+        drop(auth::caller(&Site::default(), &login::Sessions::default(), &shown, 0));
         drop(routes::find(schema, "GET", &text));
     }
 }

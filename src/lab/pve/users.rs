@@ -159,7 +159,7 @@ fn leave(site: &mut Site, user: &str) {
 }
 
 /// `DELETE /access/users/{userid}`: tokens, memberships and entries of the user go with it.
-pub(super) fn delete(call: &mut Call) -> Result<Reply, Failure> {
+pub(super) fn delete(call: &mut Call) -> Reply {
     let name = call.text("userid").to_owned();
     let site = &mut call.world.site;
     site.users.remove(&name);
@@ -169,7 +169,7 @@ pub(super) fn delete(call: &mut Call) -> Result<Reply, Failure> {
     for entry in &mut site.acl {
         entry.to.retain(|to| *to != name && !to.starts_with(&tokens));
     }
-    Ok(Reply::Data(Value::Null))
+    Reply::Data(Value::Null)
 }
 
 /// `GET /access/domains/{realm}`

@@ -1,7 +1,8 @@
 //! Recorded answers of real Proxmox VE, played against the face over TLS.
 //!
 //! `tests/fixtures/pve/transcripts-{8,9}.json` were recorded from the API code of
-//! both releases. Every scenario starts from its fixture; its steps are sent as
+//! both releases; `answers-{8,9}.json` are answers of the same code, called in
+//! one process without its server and without a hypervisor. Every scenario starts from its fixture; its steps are sent as
 //! they were; answers, tasks and logs are compared after normalisation (see
 //! `compare`). What does not match yet is named, with its reason, in
 //! `tests/fixtures/pve/not-yet.txt`: a scenario may neither be there and match,
@@ -131,10 +132,10 @@ async fn recordings_of_8_replay() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_of_9_replay() {
-    replay(9, &std::fs::read_to_string("tests/fixtures/pve/answers-9.json").unwrap()).await;
+    replay(9, include_str!("../../../../tests/fixtures/pve/answers-9.json")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_of_8_replay() {
-    replay(8, &std::fs::read_to_string("tests/fixtures/pve/answers-8.json").unwrap()).await;
+    replay(8, include_str!("../../../../tests/fixtures/pve/answers-8.json")).await;
 }

@@ -34,7 +34,8 @@ async fn a_template_is_cloned_and_never_started() {
     assert!(copy["template"].is_null() && copy["net0"] != config["net0"] && copy["smbios1"] != config["smbios1"]);
     let taken = message(&lab, "POST", "/nodes/lab1/qemu/100/clone", &[("newid", "101")]).await;
     assert_eq!(taken, "unable to create VM 101: config file already exists\n");
-    let linked = message(&lab, "POST", "/nodes/lab1/qemu/100/clone", &[("newid", "102"), ("storage", "local")]).await;
+    let linked =
+        message(&lab, "POST", "/nodes/lab1/qemu/100/clone", &[("newid", "102"), ("storage", "local-lvm")]).await;
     assert_eq!(linked, "parameter 'storage' not allowed for linked clones\n");
     lab.data("DELETE", "/nodes/lab1/qemu/100", &[]).await;
     lab.data("DELETE", "/nodes/lab1/qemu/101", &[]).await;
@@ -226,6 +227,53 @@ async fn a_new_vm_is_unknown_to_the_cluster_until_its_node_speaks() {
     speak(&mut lab.shared.lock());
     let row = lab.data("GET", "/cluster/resources?type=vm", &[]).await[0].clone();
     assert_eq!((&row["status"], &row["name"]), (&json!("stopped"), &json!("new")));
+}
+
+#[tokio::test]
+async fn a_password_gives_a_ticket_that_reads_and_writes_with_its_token() {
+    let lab = lab(|_| ()).await;
+    let person = [("userid", "ann@pve"), ("password", "long enough")];
+    lab.data("POST", "/access/users", &person).await;
+    lab.data("PUT", "/access/acl", &[("path", "/"), ("users", "ann@pve"), ("roles", "Administrator")]).await;
+    let url = |path: &str| format!("https://{}/api2/json{path}", lab.server.address());
+    let login = |password: &'static str| {
+        let form = [("username", "ann"), ("realm", "pve"), ("password", password)];
+        lab.client.post(url("/access/ticket")).form(&form).send()
+    };
+    assert_eq!(login("something else").await.unwrap().status().as_u16(), 401);
+    let answer: Value = login("long enough").await.unwrap().json().await.unwrap();
+    let (ticket, csrf) = (answer["data"]["ticket"].as_str().unwrap(), answer["data"]["CSRFPreventionToken"].as_str());
+    assert_eq!(
+        (&answer["data"]["username"], &answer["data"]["cap"]["dc"]["Sys.Audit"]),
+        (&json!("ann@pve"), &json!(1))
+    );
+    let cookie = format!("PVEAuthCookie={}", ticket.replace('+', "%2B").replace('=', "%3D").replace(':', "%3A"));
+    let read = lab.client.get(url("/version")).header("Cookie", &cookie).send().await.unwrap();
+    assert_eq!(read.status().as_u16(), 200);
+    let write = |token: &str| {
+        let request = lab.client.post(url("/pools")).header("Cookie", &cookie).header("CSRFPreventionToken", token);
+        request.form(&[("poolid", "hers")]).send()
+    };
+    assert_eq!(write("wrong").await.unwrap().status().as_u16(), 401);
+    assert!(!lab.shared.lock().pve.pools.contains_key("hers"));
+    assert_eq!(write(csrf.unwrap()).await.unwrap().status().as_u16(), 200);
+    assert!(lab.shared.lock().pve.pools.contains_key("hers"));
+}
+
+#[tokio::test]
+async fn a_linked_clone_keeps_its_template_from_being_deleted() {
+    let lab = lab(|site| site.storages.get_mut("local").unwrap().content.push("images".into())).await;
+    lab.data("POST", "/nodes/lab1/qemu", &[("vmid", "100"), ("scsi0", "local:1")]).await;
+    lab.data("POST", "/nodes/lab1/qemu/100/template", &[]).await;
+    lab.data("POST", "/nodes/lab1/qemu/100/clone", &[("newid", "101")]).await;
+    let copy = lab.data("GET", "/nodes/lab1/qemu/101/config", &[]).await;
+    assert_eq!(copy["scsi0"], "local:100/base-100-disk-0.raw/101/vm-101-disk-0.qcow2,size=1G");
+    let upid = lab.data("DELETE", "/nodes/lab1/qemu/100", &[]).await;
+    let refused = "base volume 'local:100/base-100-disk-0.raw' is still in use by linked cloned";
+    assert_eq!((lab.exit_of(&upid).await, lab.has(100)), (json!(refused), true));
+    lab.data("DELETE", "/nodes/lab1/qemu/101", &[]).await;
+    lab.data("DELETE", "/nodes/lab1/qemu/100", &[]).await;
+    assert!(lab.shared.lock().pve.volumes.is_empty());
 }
 
 #[tokio::test]
