@@ -86,10 +86,19 @@ impl Journal {
             opened => opened?,
         };
         let header = Header { format: format!("{MAJOR}.{MINOR}"), program: env!("CARGO_PKG_VERSION").to_owned(), plan };
-        let whole = write_line(&mut file, 0, &header, &path)?;
-        // The directory entry must survive too, or a crash right after the first create would find no journal.
-        File::open(&directory).and_then(|directory| directory.sync_all()).map_err(io_error("sync", &directory))?;
-        Ok(Self { path, file, _lock: lock, state: State::default(), lines: Vec::new(), whole })
+        let written = write_line(&mut file, 0, &header, &path).and_then(|whole| {
+            // The directory entry must survive too, or a crash right after the first create would find no journal.
+            File::open(&directory).and_then(|directory| directory.sync_all()).map_err(io_error("sync", &directory))?;
+            Ok(whole)
+        });
+        match written {
+            Ok(whole) => Ok(Self { path, file, _lock: lock, state: State::default(), lines: Vec::new(), whole }),
+            // What was refused has not begun.
+            Err(error) => {
+                fs::remove_file(&path).ok();
+                Err(error)
+            }
+        }
     }
 
     /// Opens the journal of `cluster`, if there is one, and replays it.

@@ -6,7 +6,8 @@
 //! "Already done" is success on that machine only, where it means that an earlier
 //! call arrived whose reply did not.
 
-use std::net::Ipv4Addr;
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -53,11 +54,16 @@ impl Work for BootstrapEtcd {
         }
         let ip = context.inventory.address(&self.machine).map_err(|e| StepError::clean(&attempted, e))?;
         let credentials = tools.vault.credentials(&tools.mark.cluster).await?;
+        // A call may have arrived whose reply did not, in an earlier life or in an earlier attempt: look before another.
+        let called_before = Cell::new(context.inventory.bootstrap_chosen.is_some());
         context.note(Fact::BootstrapChosen { machine: self.machine.clone() }).await?;
         let what = format!("{} to take the bootstrap call", self.machine);
         let waited = wait::until(&what, Pace::STEADY, tools.deadlines.bootstrap, context.waiting(&what), async || {
             if let Some(reason) = self.elsewhere(context, credentials).await {
                 return Probe::Never(reason);
+            }
+            if called_before.replace(true) && members(context, credentials, ip).await.contains(&self.machine) {
+                return Probe::Ready(());
             }
             let called = async { Talos::secured(&tools.reach, ip, credentials).await?.bootstrap().await };
             match called.await {
@@ -76,12 +82,17 @@ impl BootstrapEtcd {
     /// does not answer, has none to speak of: that is how they all begin.
     async fn elsewhere(&self, context: &Context<'_>, credentials: &Credentials) -> Option<String> {
         let looks = self.others.iter().map(async |(name, ip)| {
-            let asked =
-                async { Talos::secured(&context.tools.reach, (*ip).into(), credentials).await?.etcd_members().await };
-            let members = tokio::time::timeout(LOOK, asked).await.ok()?.ok()?;
-            let foreign = !members.is_empty() && !members.iter().any(|member| member.hostname == self.machine);
+            let members = members(context, credentials, (*ip).into()).await;
+            let foreign = !members.is_empty() && !members.contains(&self.machine);
             foreign.then(|| format!("etcd runs on {name} already, without {}: it was bootstrapped there", self.machine))
         });
         futures_util::future::join_all(looks).await.into_iter().flatten().next()
     }
+}
+
+/// The names in the etcd cluster of the machine at `ip`: none while it has no etcd, or does not answer.
+async fn members(context: &Context<'_>, credentials: &Credentials, ip: IpAddr) -> Vec<String> {
+    let asked = async { Talos::secured(&context.tools.reach, ip, credentials).await?.etcd_members().await };
+    let members = tokio::time::timeout(LOOK, asked).await.ok().and_then(Result::ok).unwrap_or_default();
+    members.into_iter().map(|member| member.hostname).collect()
 }

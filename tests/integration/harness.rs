@@ -39,7 +39,7 @@ pub(crate) use play::{play, virtually};
 pub(crate) const STRANGER: u32 = 101;
 
 /// Made once for all tests: its RSA key costs more than a whole run on the instant clock.
-static BUNDLE: LazyLock<Bundle> = LazyLock::new(|| {
+pub(crate) static BUNDLE: LazyLock<Bundle> = LazyLock::new(|| {
     let contract = Contract::for_talos("1.12.4").expect("a version that we know");
     Bundle::generate(&contract).expect("keys are made")
 });

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::desk::{Desk, Outcome};
 use super::site;
-use crate::harness::{assert_none, report};
+use crate::harness::{BUNDLE, assert_none, report};
 
 /// The library, compiled once for all tests.
 static SHIM: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
@@ -94,8 +94,14 @@ impl User {
         Self { desk, profile }
     }
 
-    /// As it was before anything was done.
-    fn fresh(&self) {
+    /// As it was before anything was done. A bundle is there, or is to be made.
+    fn fresh(&self, given: bool) {
+        let bundle = self.desk.work("bundle.yaml");
+        if given {
+            Desk::write(&bundle, BUNDLE.to_yaml().expose(), 0o600);
+        } else {
+            std::fs::remove_file(bundle).ok();
+        }
         Desk::write(&self.kubeconfig(), KUBECONFIG, 0o600);
         Desk::write(&self.talosconfig(), TALOSCONFIG, 0o600);
         std::fs::remove_dir_all(self.desk.state("clusters")).ok();
@@ -180,7 +186,7 @@ impl User {
     }
 
     /// What is there that should not be, when nothing is meant to be.
-    fn remains(&self) -> Vec<String> {
+    fn remains(&self, given: bool) -> Vec<String> {
         let held = self.desk.holdings();
         let mut wrong = Vec::new();
         if held != (Vec::new(), Vec::new()) {
@@ -188,9 +194,14 @@ impl User {
         }
         for (path, _) in self.written() {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if !["config", "lock", "last.jsonl"].contains(&name.as_str()) {
+            let is_given = given && name == "bundle.yaml";
+            if !is_given && !["config", "lock", "last.jsonl"].contains(&name.as_str()) {
                 wrong.push(format!("{} is there", path.display()));
             }
+        }
+        let bundle = std::fs::read_to_string(self.desk.work("bundle.yaml")).unwrap_or_default();
+        if given && bundle != BUNDLE.to_yaml().expose() {
+            wrong.push(format!("of the bundle that was given {} bytes are there", bundle.len()));
         }
         for path in [self.kubeconfig(), self.talosconfig()] {
             if std::fs::read_to_string(&path).unwrap_or_default().contains("small") {
@@ -206,17 +217,29 @@ impl User {
     }
 }
 
-/// Plays scenarios on every core, each with a user and a lab of its own; answers what was wrong.
-fn play<T: std::fmt::Debug + Sync>(scenarios: &[T], life: impl Fn(&User, &T) -> Vec<String> + Sync) -> Vec<String> {
+/// Something that happens to a create.
+#[derive(Clone, Copy, Debug)]
+struct Blow {
+    /// The bundle is there before.
+    given: bool,
+    at: usize,
+    how: How,
+}
+
+/// Plays lives on every core, each worker with a user and a lab of its own; answers what was wrong.
+fn play<T: std::fmt::Debug + Sync>(
+    lives: &[(Blow, T)],
+    life: impl Fn(&User, &Blow, &T) -> Vec<String> + Sync,
+) -> Vec<String> {
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         let mut user = User::new();
-        while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
-            user.fresh();
-            let lived = std::panic::catch_unwind(AssertUnwindSafe(|| life(&user, scenario)));
+        while let Some((blow, more)) = lives.get(next.fetch_add(1, Ordering::Relaxed)) {
+            user.fresh(blow.given);
+            let lived = std::panic::catch_unwind(AssertUnwindSafe(|| life(&user, blow, more)));
             let wrong = lived.unwrap_or_else(|_| vec![String::from("panicked: see above")]);
             if !wrong.is_empty() {
-                found.lock().expect("no panic").push(format!("{scenario:?}: {wrong:?}"));
+                found.lock().expect("no panic").push(format!("{blow:?} {more:?}: {wrong:?}"));
                 // What went wrong here shall not spoil what comes after.
                 user = User::new();
             }
@@ -231,14 +254,48 @@ fn play<T: std::fmt::Debug + Sync>(scenarios: &[T], life: impl Fn(&User, &T) -> 
     found.into_inner().expect("no panic")
 }
 
-/// The boundaries of a clean create and of a clean destroy.
-fn clean() -> (Vec<String>, Vec<String>) {
-    let user = User::new();
-    user.fresh();
-    let there = user.boundaries(CREATE);
-    let back = user.boundaries(DESTROY);
-    assert_none(&user.remains());
-    (there, back)
+/// The boundaries of clean commands.
+struct Clean {
+    /// Of a create that makes its bundle: making it costs more than all the rest, so of this run those boundaries are
+    /// tried that have to do with the bundle.
+    making: Vec<String>,
+    /// Of a create that finds its bundle.
+    there: Vec<String>,
+    back: Vec<String>,
+}
+
+impl Clean {
+    fn lives() -> Self {
+        let user = User::new();
+        user.fresh(false);
+        let making = user.boundaries(CREATE);
+        user.boundaries(DESTROY);
+        assert_none(&user.remains(false));
+        user.fresh(true);
+        let (there, back) = (user.boundaries(CREATE), user.boundaries(DESTROY));
+        assert_none(&user.remains(true));
+        Self { making, there, back }
+    }
+
+    /// Boundaries of writing the bundle: its own, and those of the records before and after it.
+    fn bundle(&self) -> std::ops::RangeInclusive<usize> {
+        let is = |call: &String| call.contains("bundle.yaml");
+        let first = self.making.iter().position(is).expect("it is written") + 1;
+        let last = self.making.iter().rposition(is).expect("it is written") + 1;
+        first.saturating_sub(2)..=last + 3
+    }
+
+    /// Everything that can happen to a create in one of these `ways`.
+    fn blows(&self, ways: &[How]) -> Vec<Blow> {
+        let blow = |given| move |(at, how)| Blow { given, at, how };
+        let making = at_each(&self.making, ways).into_iter().filter(|(at, _)| self.bundle().contains(at));
+        making.map(blow(false)).chain(at_each(&self.there, ways).into_iter().map(blow(true))).collect()
+    }
+
+    fn story(&self) -> String {
+        let (bundle, there) = (self.bundle().count(), &self.there);
+        format!("{} boundaries of create ({}) and {bundle} around its bundle", there.len(), kinds(there))
+    }
 }
 
 /// How many there are of each kind: `3 create, 40 write`.
@@ -263,43 +320,41 @@ fn ends(outcome: &Outcome, codes: &[Option<i32>]) -> Option<String> {
 }
 
 /// Everything is taken away, and was.
-fn taken_away(user: &User, wrong: &mut Vec<String>) {
+fn taken_away(user: &User, given: bool, wrong: &mut Vec<String>) {
     wrong.extend(ends(&user.desk.run(DESTROY), &[Some(0)]));
     wrong.extend(user.unwhole());
-    wrong.extend(user.remains());
+    wrong.extend(user.remains(given));
 }
+
+const DEATHS: [How; 2] = [How::Before, How::Torn];
 
 /// A create dies; the next one ends healthy; a destroy of that dies, too; the next one leaves nothing.
 #[test]
 fn dies_at_each_and_is_resumed() {
-    let (there, back) = clean();
-    let (mut deaths, ways) = (at_each(&there, &[How::Before, How::Torn]), at_each(&back, &[How::Before, How::Torn]));
-    // Every boundary of the way back has its turn.
-    let lives = deaths.len().max(ways.len());
-    deaths = deaths.into_iter().cycle().take(lives).collect();
-    let lives: Vec<_> = deaths.into_iter().zip(ways.iter().copied().cycle()).collect();
+    let clean = Clean::lives();
+    let (deaths, again) = (clean.blows(&DEATHS), at_each(&clean.back, &DEATHS));
+    assert!(deaths.len() >= again.len(), "every boundary of the way back has its turn");
+    let lives: Vec<_> = deaths.into_iter().zip(again.iter().copied().cycle()).collect();
     let begun = std::time::Instant::now();
-    let wrong = play(&lives, |user, ((at, how), (later, again))| {
+    let wrong = play(&lives, |user, blow, (at, how)| {
         let before = user.bootstraps();
-        let mut wrong = Vec::from_iter(ends(&user.run(CREATE, *how, *at, None), &[None]));
+        let mut wrong = Vec::from_iter(ends(&user.run(CREATE, blow.how, blow.at, None), &[None]));
         wrong.extend(user.unwhole());
         wrong.extend(ends(&user.desk.run(CREATE), &[Some(0)]));
         wrong.extend(user.unwhole());
         wrong.extend(user.healthy());
-        wrong.extend(ends(&user.run(DESTROY, *again, *later, None), &[None]));
+        wrong.extend(ends(&user.run(DESTROY, *how, *at, None), &[None]));
         wrong.extend(user.unwhole());
-        taken_away(user, &mut wrong);
+        taken_away(user, blow.given, &mut wrong);
         let bootstraps = user.bootstraps() - before;
         wrong.extend((bootstraps != 1).then(|| format!("{bootstraps} bootstraps")));
         wrong
     });
     report(&format!(
-        "binary, 1+0: killed at {} boundaries of create ({}; and inside of each write), resumed, killed at {} of destroy \
-         ({}), destroyed: {} lives in {:.0?}",
-        there.len(),
-        kinds(&there),
-        back.len(),
-        kinds(&back),
+        "binary, 1+0: killed at {}, and inside of each write, resumed, killed at {} boundaries of destroy ({}),          destroyed: {} lives in {:.0?}",
+        clean.story(),
+        clean.back.len(),
+        kinds(&clean.back),
         lives.len(),
         begun.elapsed()
     ));
@@ -309,54 +364,55 @@ fn dies_at_each_and_is_resumed() {
 /// A create dies, and is taken away as it is.
 #[test]
 fn dies_at_each_and_is_destroyed() {
-    let (there, _) = clean();
-    let lives = at_each(&there, &[How::Before, How::Torn]);
+    let clean = Clean::lives();
+    let lives: Vec<_> = clean.blows(&DEATHS).into_iter().map(|blow| (blow, ())).collect();
     let begun = std::time::Instant::now();
-    let wrong = play(&lives, |user, (at, how)| {
+    let wrong = play(&lives, |user, blow, ()| {
         let before = user.bootstraps();
-        let mut wrong = Vec::from_iter(ends(&user.run(CREATE, *how, *at, None), &[None]));
-        taken_away(user, &mut wrong);
+        let mut wrong = Vec::from_iter(ends(&user.run(CREATE, blow.how, blow.at, None), &[None]));
+        taken_away(user, blow.given, &mut wrong);
         let bootstraps = user.bootstraps() - before;
         wrong.extend((bootstraps > 1).then(|| format!("{bootstraps} bootstraps")));
         wrong
     });
     report(&format!(
-        "binary, 1+0: killed at {} boundaries of create, and inside of each write, destroyed: {} lives in {:.0?}",
-        there.len(),
+        "binary, 1+0: killed at {}, and inside of each write, destroyed: {} lives in {:.0?}",
+        clean.story(),
         lives.len(),
         begun.elapsed()
     ));
     assert_none(&wrong);
 }
 
-/// Where the disk is full for a moment, everything is removed; where it stays full, what is left is named, and when
-/// there is room again either command goes on from there.
+/// Where the disk is full for a moment, everything is removed; where it stays full, what is left is named. When there
+/// is room again either command goes on from there.
 #[test]
 fn the_disk_is_full_at_each() {
-    let (there, _) = clean();
-    let lives = at_each(&there, &[How::Once, How::Full]);
+    let clean = Clean::lives();
+    let lives: Vec<_> = clean.blows(&[How::Once, How::Full]).into_iter().map(|blow| (blow, ())).collect();
     let (begun, codes) = (std::time::Instant::now(), Mutex::new(BTreeMap::<i32, usize>::new()));
-    let wrong = play(&lives, |user, (at, how)| {
-        let outcome = user.run(CREATE, *how, *at, None);
+    let wrong = play(&lives, |user, blow, ()| {
+        let outcome = user.run(CREATE, blow.how, blow.at, None);
         let mut wrong = user.unwhole();
         let code = outcome.code.unwrap_or(-1);
         *codes.lock().expect("no panic").entry(code).or_default() += 1;
-        match (code, how) {
-            (3 | 4, _) => wrong.extend(user.remains()),
+        match (code, blow.how) {
+            (3 | 4, _) => wrong.extend(user.remains(blow.given)),
             (5, How::Full) if outcome.err.contains("pvetalos destroy --profile small") => {}
             _ => wrong.push(format!("{outcome:?}")),
         }
-        if at % 2 == 0 {
+        if blow.at % 2 == 0 {
             wrong.extend(ends(&user.desk.run(CREATE), &[Some(0)]));
             wrong.extend(user.healthy());
         }
-        taken_away(user, &mut wrong);
+        taken_away(user, blow.given, &mut wrong);
         wrong
     });
     let codes = codes.into_inner().expect("no panic");
     let codes: Vec<_> = codes.iter().map(|(code, lives)| format!("{lives} ended with {code}")).collect();
     report(&format!(
-        "binary, 1+0: no space for one call, or from there on: {} lives in {:.0?}: {}",
+        "binary, 1+0: no space for one call, or from there on, at {}: {} lives in {:.0?}: {}",
+        clean.story(),
         lives.len(),
         begun.elapsed(),
         codes.join(", ")
