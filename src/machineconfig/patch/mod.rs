@@ -297,6 +297,20 @@ fn undecodable(error: &DecodeError, patch: Option<&Patch>) -> PatchError {
     PatchError { patch: patch.source.clone(), places, text: error.to_string() }
 }
 
+/// Where the last of these patches sets a field that validation says stands beside the document that replaces it.
+pub fn blame(error: &str, patches: &[Patch]) -> Option<String> {
+    let fields = super::validate::fields_of(error);
+    let place = |patch: &Patch| {
+        let places: Vec<Place> = match &patch.body {
+            Body::Strategic(_) => fields.iter().map(|field| place::find(&patch.text, field)).collect(),
+            Body::Json(_) => fields.iter().map(|field| patch.operation_at(field)).collect(),
+        };
+        let place = places.into_iter().find(|place| place.line > 0)?;
+        Some(PatchError { patch: patch.source.clone(), places: vec![place], text: String::new() }.place())
+    };
+    patches.iter().rev().find_map(place)
+}
+
 /// Why a patch does not apply, and which part of it.
 #[derive(Default)]
 struct Wrong {
