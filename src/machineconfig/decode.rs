@@ -116,7 +116,7 @@ fn inner(node: &Node, minor: &Minor) -> Result<Document, Fault> {
     reader.merge_key(node, &mut unknown);
     reader.fields(&fields, own, &kind.root, &mut body, &mut unknown);
     if let Some((place, what)) = reader.stop {
-        return Err(Fault::Own { kind: said, what, place });
+        return Err(Fault::Own { kind: said, what, place: Box::new(place) });
     }
     if !reader.problems.is_empty() {
         return Err(Fault::Construct { kind: said, problems: reader.problems });

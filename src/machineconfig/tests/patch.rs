@@ -80,6 +80,6 @@ fn a_field_beside_its_document_is_found_in_its_patch() {
     let made = apply(&base, &patches, &minor).expect("they apply");
     let errors = validate(&made, Mode::Metal, false, &minor).errors;
     let places: Vec<_> = errors.iter().map(|error| blame(error, &patches)).collect();
-    let expected = ["patch a.yaml:3 (machine.network.hostname)", "patch b.yaml:4 (machine.network.nameservers)"];
+    let expected = ["patch b.yaml:4 (machine.network.nameservers)", "patch a.yaml:3 (machine.network.hostname)"];
     assert_eq!(places, expected.map(|place| Some(place.to_owned())), "{errors:?}");
 }
