@@ -88,6 +88,10 @@ fn kind_and_version(node: &Node) -> Result<(String, String), Fault> {
 fn kind_of(node: &Node, minor: &Minor) -> Result<(String, &'static Kind), Fault> {
     let (kind, api_version) = kind_and_version(node)?;
     match (kind.as_str(), api_version.as_str()) {
+        // Which version, nobody asks.
+        ("v1alpha1", version) if !(version.is_empty() && minor.errors_name_document) => {
+            return Ok((kind, schema::kind("").expect("v1alpha1 is always known")));
+        }
         ("", "v1alpha1") => return Ok((kind, schema::kind("").expect("v1alpha1 is always known"))),
         ("", _) => return Err(Fault::MissingKind),
         (_, "") if minor.errors_name_document => return Err(Fault::MissingApiVersion),
@@ -112,7 +116,7 @@ fn inner(node: &Node, minor: &Minor) -> Result<Document, Fault> {
     reader.merge_key(node, &mut unknown);
     reader.fields(&fields, own, &kind.root, &mut body, &mut unknown);
     if let Some((place, what)) = reader.stop {
-        return Err(Fault::Own { kind: said, what, place });
+        return Err(Fault::Own { kind: said, what, place: Box::new(place) });
     }
     if !reader.problems.is_empty() {
         return Err(Fault::Construct { kind: said, problems: reader.problems });

@@ -38,7 +38,7 @@ pub use decode::{DecodeError, Fault};
 pub use documents::{Document, Documents};
 pub use generate::{GenerateError, Input, check_endpoint, generate};
 pub use minor::Minor;
-pub use patch::{Patch, PatchError, PatchSource, apply};
+pub use patch::{Patch, PatchError, PatchSource, apply, blame};
 pub use pki::{Pair, PkiError};
 pub use place::Place;
 pub use validate::{Mode, Verdict, validate};

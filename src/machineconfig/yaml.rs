@@ -109,21 +109,22 @@ impl Node {
 
     /// The reverse, for trees that never were text: the generator's and a JSON patch's result.
     pub(super) fn of_value(value: &Value) -> Self {
-        let scalar = |text: String, plain| Data::Scalar { text, plain };
-        let data = match value {
-            Value::Null => scalar("null".to_owned(), true),
-            Value::Bool(flag) => scalar(flag.to_string(), true),
-            Value::Number(number) => scalar(number.to_string(), true),
+        let plain = |text: String| (Style::Usual, Data::Scalar { text, plain: true });
+        let (style, data) = match value {
+            Value::Null => plain("null".to_owned()),
+            Value::Bool(flag) => plain(flag.to_string()),
+            Value::Number(number) => plain(number.to_string()),
             Value::String(text) => match timestamp::of(text) {
-                Some(time) => scalar(time.to_owned(), true),
-                None => scalar(text.clone(), false),
+                Some(time) => plain(time.to_owned()),
+                None => (quote::as_written(text), Data::Scalar { text: text.clone(), plain: false }),
             },
-            Value::Array(items) => Data::List(items.iter().map(Self::of_value).collect()),
+            Value::Array(items) => (Style::Usual, Data::List(items.iter().map(Self::of_value).collect())),
             Value::Object(map) => {
-                Data::Map(map.iter().map(|(key, value)| (key.clone(), Self::of_value(value))).collect())
+                let entries = map.iter().map(|(key, value)| (key.clone(), Self::of_value(value)));
+                (Style::Usual, Data::Map(entries.collect()))
             }
         };
-        Self { line: 1, style: Style::Usual, key: Style::Usual, mark: None, merge: None, data }
+        Self { line: 1, style, key: Style::Usual, mark: None, merge: None, data }
     }
 }
 

@@ -103,7 +103,12 @@ pub fn render(spec: &ConfigSpec, bundle: &Bundle, mac: Mac, patches: &[Patch]) -
     // cloud platform takes without a word and then ignores.
     let verdict = machineconfig::validate(&documents, machineconfig::Mode::Metal, false, &minor);
     if !verdict.errors.is_empty() {
-        return Err(RenderError::Invalid { machine: machine(), talos: spec.talos.clone(), errors: verdict.errors });
+        let placed = |error: String| match machineconfig::blame(&error, patches) {
+            Some(place) => format!("{place}: {error}"),
+            None => error,
+        };
+        let errors = verdict.errors.into_iter().map(placed).collect();
+        return Err(RenderError::Invalid { machine: machine(), talos: spec.talos.clone(), errors });
     }
     Ok(Rendered { yaml: Secret::new(documents.to_yaml()), documents, warnings: verdict.warnings })
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// A name, and the patch. Each is wrong in its own way on line 3 or below, unless it has fewer.
-const BAD: [(&str, &str); 14] = [
+const BAD: [(&str, &str); 15] = [
     ("unknown field", "machine:\n  network:\n    interfaces:\n      - interface: eth0\n        mut: 1500\n"),
     ("two unknown fields", "machine:\n  kubelet:\n    imag: x\ncluster:\n  proxi: {}\n"),
     ("wrong type", "machine:\n  sysctls:\n    - vm.swappiness\n"),
@@ -32,8 +32,16 @@ const BAD: [(&str, &str); 14] = [
     ("deletion of what is not there", "machine:\n  kubelet:\n    extraArgs:\n      none:\n        $patch: delete\n"),
     ("unknown kind", "machine:\n  type: worker\n---\napiVersion: v1alpha1\nkind: HostConfig\nname: x\n"),
     ("broken YAML", "machine:\n  type: worker\n  sysctls: {a: b\n"),
+    (
+        "documents that exclude each other",
+        "apiVersion: v1alpha1\nkind: UserVolumeConfig\nname: a\n---\napiVersion: v1alpha1\nkind: ExistingVolumeConfig\nname: a\n",
+    ),
     ("duplicate key", "machine:\n  type: worker\nmachine:\n  type: worker\n"),
 ];
+
+/// What is no YAML, or several documents, is no map in a profile.
+const UNMAPPED: [&str; 5] =
+    ["bad JSON", "unknown kind", "broken YAML", "duplicate key", "documents that exclude each other"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -134,9 +142,7 @@ fn every_bad_patch_is_named_with_its_file_line_and_path() {
         }
         let places = ["all, a file", "control plane, text", "worker, a map", "a machine, a file"];
         for place in places {
-            // What is no YAML is no map in a profile.
-            if place == "worker, a map" && ["bad JSON", "unknown kind", "broken YAML", "duplicate key"].contains(&name)
-            {
+            if place == "worker, a map" && UNMAPPED.contains(&name) {
                 continue;
             }
             let path = "profiles/lab.yaml";

@@ -36,7 +36,7 @@ impl DecodeError {
             Self::Document { what: Fault::Construct { problems, .. }, .. } => {
                 problems.iter().map(|(place, _)| place.clone()).collect()
             }
-            Self::Document { what: Fault::Own { place, .. }, .. } => vec![place.clone()],
+            Self::Document { what: Fault::Own { place, .. }, .. } => vec![(**place).clone()],
             Self::Syntax(
                 SyntaxError::Scan { line, .. }
                 | SyntaxError::DuplicateKey { line, .. }
@@ -70,7 +70,7 @@ pub enum Fault {
     UnknownKeys { shown: String, places: Vec<Place> },
     /// A type's own decoder, in its own words.
     #[error("error decoding {kind} to {}: {what}", go::types::of_document(kind))]
-    Own { kind: String, what: String, place: Place },
+    Own { kind: String, what: String, place: Box<Place> },
     #[error("error decoding {kind} to {}: yaml: construct errors: {}", go::types::of_document(kind), joined(problems))]
     Construct { kind: String, problems: Vec<(Place, String)> },
 }

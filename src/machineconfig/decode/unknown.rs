@@ -156,7 +156,7 @@ impl Writer<'_> {
             "=" => text.push_str(key),
             "<<" if !self.minor.errors_name_document => text.push_str(key),
             key if self.minor.lookalikes_in_double_quotes && yaml::looks_like_other(key) => {
-                yaml::double(key, &mut text)
+                yaml::double(key, &mut text);
             }
             key => yaml::key(key, &mut text),
         }

@@ -203,6 +203,8 @@ fn the_rest_of_the_control_plane() {
 fn what_every_contract_takes_stays_as_it_is() {
     for kept in [
         "machine: {network: {interfaces: [{interface: lo, addresses: [169.254.116.108/32]}]}}",
+        "machine: {network: {interfaces: [{interface: eth0, addresses: [10.0.0.2/24], routes: [{network: 0.0.0.0/0, gateway: 10.0.0.1}], vip: {ip: 10.0.0.9}}]}}",
+        "machine: {files: [{path: /var/a, permissions: 0o644, op: create, content: a}]}",
         "machine: {logging: {destinations: [{endpoint: 'udp://127.0.0.1:6051', format: json_lines}]}}",
         "cluster: {etcd: {advertisedSubnets: [10.0.0.0/24]}}",
         "machine: {sysctls: {a: b}, certSANs: [a.test], time: {servers: [a.test]}, kernel: {modules: [{name: x}]}}",

@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::{documents_differ, read, run_versions, trees};
 use crate::machineconfig::patch::{Argument, argument};
-use crate::machineconfig::{Documents, Minor, Mode, Patch, PatchSource, apply, validate};
+use crate::machineconfig::{Documents, Minor, Mode, Patch, PatchSource, apply, blame, validate};
 
 /// Patches `case` as a machine of `version` would, or says at which stage it failed, and how.
 fn patched(case: &str, recorded: &Value, minor: &Minor) -> Result<Documents, (&'static str, String)> {
@@ -65,4 +65,21 @@ fn patches_as_talos_does() {
             (Err((stage, error)), outcome) => Err(format!("{stage}: {error}, but Talos says {outcome}")),
         }
     });
+}
+
+#[test]
+fn a_field_beside_its_document_is_found_in_its_patch() {
+    let minor = Minor::parse("1.14").expect("known");
+    let base = Documents::parse(&read("gen/default-1.14-worker/expected.yaml")).expect("recorded");
+    let load =
+        |file: &str, text: &str| Patch::load(text, PatchSource::File(file.to_owned()), &minor).expect("it loads");
+    let patches = [
+        load("a.yaml", "machine:\n  network:\n    hostname: a\n"),
+        load("b.yaml", "machine:\n  sysctls: {a: b}\n  network:\n    nameservers: [10.0.0.1]\n"),
+    ];
+    let made = apply(&base, &patches, &minor).expect("they apply");
+    let errors = validate(&made, Mode::Metal, false, &minor).errors;
+    let places: Vec<_> = errors.iter().map(|error| blame(error, &patches)).collect();
+    let expected = ["patch b.yaml:4 (machine.network.nameservers)", "patch a.yaml:3 (machine.network.hostname)"];
+    assert_eq!(places, expected.map(|place| Some(place.to_owned())), "{errors:?}");
 }

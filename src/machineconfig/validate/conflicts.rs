@@ -42,6 +42,7 @@ const ETCD: &str = "etcd encryption config is already set in v1alpha1 config";
 const IDENTITY: &str = "cluster identity is already configured in .cluster.id/.cluster.secret of the v1alpha1 config";
 /// Stands for "`.<path>` is already set in v1alpha1 config".
 const BY_PATH: &str = "";
+const ALREADY_SET: &str = " is already set in v1alpha1 config";
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
@@ -106,7 +107,7 @@ pub(super) fn with_v1alpha1(document: &Document, v1alpha1: &Document) -> Vec<Str
         .iter()
         .filter(|(kind, path, when, _)| *kind == document.kind() && counts(path, *when))
         .map(|(_, path, _, text)| match *text {
-            BY_PATH => format!(".{path} is already set in v1alpha1 config"),
+            BY_PATH => format!(".{path}{ALREADY_SET}"),
             text => text.to_owned(),
         })
         .take(1)
@@ -142,6 +143,23 @@ pub(super) fn with_v1alpha1(document: &Document, v1alpha1: &Document) -> Vec<Str
         _ => {}
     }
     found
+}
+
+/// The v1alpha1 fields that an error of these rules may be about.
+pub(in crate::machineconfig) fn fields_of(error: &str) -> Vec<&'static str> {
+    const OTHERS: &[(&str, &str)] = &[
+        (".machine.features.hostDNS is already set in v1alpha1 config", "machine.features.hostDNS"),
+        (IDENTITY, "cluster.id"),
+        (IDENTITY, "cluster.secret"),
+        (ETCD, "cluster.secretboxEncryptionSecret"),
+        (ETCD, "cluster.aescbcEncryptionSecret"),
+    ];
+    let by_row = ROWS.iter().filter(|(_, path, _, text)| match *text {
+        BY_PATH => error.strip_prefix('.').and_then(|rest| rest.strip_prefix(path)) == Some(ALREADY_SET),
+        text => text == error,
+    });
+    let others = OTHERS.iter().filter(|(text, _)| *text == error).map(|(_, path)| *path);
+    by_row.map(|(_, path, ..)| *path).chain(others).collect()
 }
 
 fn is_set(value: &Value) -> bool {

@@ -17,6 +17,7 @@ mod whole;
 
 use serde_json::Value;
 
+pub(in crate::machineconfig) use conflicts::fields_of;
 pub(in crate::machineconfig) use net::endpoint;
 pub(in crate::machineconfig) use whole::CONTROL_PLANE_ONLY;
 

@@ -164,6 +164,16 @@ pub(in crate::machineconfig) fn looks_like_other(text: &str) -> bool {
     lookalike(text).is_some()
 }
 
+/// How a text would stand in a file that go-yaml 2 wrote, which is what JSON patches go through.
+pub(super) fn as_written(text: &str) -> super::Style {
+    match style(text) {
+        Style::Plain => super::Style::Usual,
+        Style::Single if !looks_like_other(text) => super::Style::Single,
+        Style::Single | Style::Double => super::Style::Double,
+        Style::Literal => super::Style::Literal,
+    }
+}
+
 /// A key, which is one line.
 pub(in crate::machineconfig) fn key(key: &str, out: &mut String) {
     write(key, style(key), out);
