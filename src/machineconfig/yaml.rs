@@ -196,7 +196,8 @@ pub(super) fn integer(text: &str) -> Option<Number> {
     } else {
         (10, lower.as_str())
     };
-    let magnitude = i128::from_str_radix(digits, radix).ok()?;
+    // Rust would take a second sign behind the `0x`.
+    let magnitude = i128::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with(['+', '-']))?;
     let value = sign * magnitude;
     i64::try_from(value).map(Number::from).or_else(|_| u64::try_from(value).map(Number::from)).ok()
 }
