@@ -351,7 +351,7 @@ fn dies_at_each_and_is_resumed() {
         wrong
     });
     report(&format!(
-        "binary, 1+0: killed at {}, and inside of each write, resumed, killed at {} boundaries of destroy ({}),          destroyed: {} lives in {:.0?}",
+        "binary, 1+0: killed at {}, and inside of each write, resumed, killed at {} boundaries of destroy ({}), destroyed: {} lives in {:.0?}",
         clean.story(),
         clean.back.len(),
         kinds(&clean.back),
