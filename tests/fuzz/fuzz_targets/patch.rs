@@ -29,13 +29,21 @@ fuzz_target!(|text: &str| {
         if let Ok(patch) = Patch::load(text, PatchSource::Inline("fuzz".to_owned()), minor) {
             patch.strategic_form(documents, minor);
             if let Ok(patched) = apply(documents, &[patch.clone(), patch], minor) {
-                validate(&patched, Mode::Metal, false, minor);
+                let verdict = validate(&patched, Mode::Metal, false, minor);
                 let written = patched.to_yaml();
                 // Talos writes this for a network rule without a protocol, and cannot read it either.
                 if written.contains("Protocol(0)") {
                     continue;
                 }
-                let again = Documents::parse_for(&written, minor).unwrap_or_else(|error| panic!("{error}:\n{written}"));
+                let again = match Documents::parse_for(&written, minor) {
+                    Ok(again) => again,
+                    // Some minors leave the rest of a deletion behind that deleted nothing. Whoever validates hears of it.
+                    Err(error) => {
+                        let told = verdict.errors.iter().any(|known| known.starts_with("reload: "));
+                        assert!(told, "{error}:\n{written}");
+                        continue;
+                    }
+                };
                 assert!(again.trees() == patched.trees(), "reads as something else:\n{written}");
             }
         }
