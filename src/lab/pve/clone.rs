@@ -12,7 +12,7 @@ use super::property::Properties;
 use super::verify::Params;
 use super::vm::{Config, Vm};
 use super::work::{Job, Work, Worker};
-use super::{acl, size, snapshots, volume};
+use super::{acl, sdn, size, snapshots, volume};
 use crate::lab::world::World;
 
 /// A clone that passed every check. The new id is already taken.
@@ -136,6 +136,7 @@ pub(super) fn work(world: &mut World, worker: &Worker, vmid: u32, clone: &Clone)
             if let Some(vm) = world.pve.vms.get_mut(&clone.newid) {
                 vm.config = config;
             }
+            sdn::reserve_all(world, &worker.order.upid, clone.newid);
             if let Some(pool) = clone.pool.as_ref().and_then(|pool| world.pve.pools.get_mut(pool)) {
                 pool.vms.insert(clone.newid);
             }
