@@ -99,7 +99,8 @@ impl Ipam {
             let complete = old.contains_key("bridge") && old.contains_key("macaddr");
             // A card that is plugged again while the VM runs may come to another address.
             let plugged = running && (!complete || differs(&["model", "queues", "mtu"]));
-            if !plugged && !(complete && differs(&["bridge", "macaddr"])) {
+            let moved = complete && differs(&["bridge", "macaddr"]);
+            if !plugged && !moved {
                 return Ok(());
             }
             self.free(at.0, old);
