@@ -145,6 +145,11 @@ fn checked(call: &Call) -> Result<Change, Failure> {
             return Err(Failure::die(format!("can't remove drive '{option}' - protection mode enabled")));
         }
     }
+    // Who changes a card or takes it out needs the bridge that it is on, too.
+    let cards = delete.iter().chain(set.keys()).filter(|option| drive::indexed(option, "net"));
+    for (option, text) in cards.filter_map(|option| vm.config.get_key_value(option)) {
+        rights::bridges(call.world, call.who, &Params::from([(option.clone(), text.clone())]))?;
+    }
     Ok(Change { set, delete, revert, force: call.flag("force") })
 }
 

@@ -183,6 +183,20 @@ async fn a_vnet_is_shown_and_used_by_those_who_may() {
     let (status, body) = lab.call("POST", "/nodes/lab1/qemu", &form).await.unwrap();
     let text = "Permission check failed (/sdn/zones/simple/away/7, SDN.Use)\n";
     assert_eq!((status, &body["message"]), (403, &json!(text)));
+    // Nor can a card there be copied, or taken out.
+    let card = ("net0".to_owned(), "virtio=BC:24:11:00:00:01,bridge=away".to_owned());
+    let taken = Vm { node: "lab1".into(), config: [card].into(), ..Vm::default() };
+    lab.shared.lock().pve.vms.insert(100, taken);
+    let text = "Permission check failed (/sdn/zones/simple/away, SDN.Use)\n";
+    for (method, path, form) in [
+        ("POST", "clone", ("newid", "101")),
+        ("PUT", "config", ("delete", "net0")),
+        ("PUT", "config", ("net0", "virtio")),
+    ] {
+        let path = format!("/nodes/lab1/qemu/100/{path}");
+        let (status, body) = lab.call(method, &path, &[form]).await.unwrap();
+        assert_eq!((status, &body["message"]), (403, &json!(text)), "{method} {path}");
+    }
 
     lab.shared.lock().site.acl.push(rights("/sdn/zones", "PVESDNAdmin"));
     assert_eq!(names("/cluster/sdn/zones?type=simple", "zone").await, ["simple"]);
