@@ -4,6 +4,8 @@
 //! start task reaches the hypervisor; the fleet boots it. Between the two
 //! nothing else is shared, as between QEMU and its guest.
 
+use std::net::Ipv4Addr;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -57,6 +59,8 @@ pub struct Nic {
     pub bridge: String,
     pub vlan: Option<u16>,
     pub link_up: bool,
+    /// What the network's own DHCP server keeps for the card; on other networks nobody may count on a lease.
+    pub lease: Option<Ipv4Addr>,
 }
 
 /// A drive by its Proxmox name: `scsi0`, `ide2`, `virtio0`.

@@ -1,6 +1,7 @@
 //! What the simulated site is: a description, as a file or dressed from a profile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ pub struct Site {
     pub nodes: Vec<Node>,
     pub storages: BTreeMap<String, Storage>,
     pub bridges: Vec<Bridge>,
+    /// Zones of software-defined networks.
+    pub zones: Vec<Zone>,
     pub network: Network,
     pub users: BTreeMap<String, User>,
     /// By full id `user@realm!name`.
@@ -98,6 +101,31 @@ pub struct Bridge {
     pub active: bool,
 }
 
+/// A zone of type `simple`, with `dhcp=dnsmasq` and the cluster's own IPAM `pve`, applied on every node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Zone {
+    /// At most 8 characters, of letters and digits.
+    pub name: String,
+    #[serde(default)]
+    pub vnets: Vec<Vnet>,
+}
+
+/// A vnet and its one subnet. Cards name it as they name a bridge.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vnet {
+    pub name: String,
+    #[serde(default)]
+    pub alias: Option<String>,
+    /// The subnet. If it is [`Network::cidr`], the machines' network is on this vnet, and on no bridge.
+    pub cidr: Ipv4Net,
+    #[serde(default)]
+    pub gateway: Option<Ipv4Addr>,
+    /// First and last address for DHCP.
+    pub dhcp_range: (Ipv4Addr, Ipv4Addr),
+}
+
 fn yes() -> bool {
     true
 }
@@ -115,7 +143,7 @@ pub struct Network {
     pub dhcp: bool,
     /// Addresses that the DHCP server never leases because profiles give them out.
     #[serde(default)]
-    pub reserved: Vec<std::net::Ipv4Addr>,
+    pub reserved: Vec<Ipv4Addr>,
     /// Seed of the order in which leases are given.
     #[serde(default)]
     pub seed: u64,
@@ -260,6 +288,7 @@ impl Default for Site {
                 ("local-lvm".into(), storage("lvmthin", &["images", "rootdir"], None)),
             ]),
             bridges: vec![Bridge { name: "vmbr0".into(), vlan_aware: true, ports: "eno1".into(), active: true }],
+            zones: Vec::new(),
             network: Network {
                 cidr: "10.83.0.0/24".parse().expect("a network"),
                 vlan: None,

@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use super::Fleet;
 use super::machine::System;
 use crate::lab::hardware::{Hardware, Nic};
-use crate::lab::site::{Bridge, Network};
+use crate::lab::site::{Bridge, Network, Site};
 
 /// An address on a card.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,16 @@ pub fn link_name(system: &System, nic: usize) -> String {
     let plain = system.image.platform == "nocloud" || system.image.kernel_args.iter().any(|arg| arg == "net.ifnames=0");
     // Proxmox puts net0 into slot 18.
     if plain { format!("eth{nic}") } else { format!("ens{}", 18 + nic) }
+}
+
+/// The bridges that may lead to the site's network. Where a vnet carries it, no other bridge does.
+pub(super) fn bridges(site: &Site) -> Vec<Bridge> {
+    let vnets = site.zones.iter().flat_map(|zone| &zone.vnets).filter(|vnet| vnet.cidr == site.network.cidr);
+    // The nodes are on a simple zone's vnets themselves, as they are on a port's network.
+    let vnets =
+        vnets.map(|vnet| Bridge { name: vnet.name.clone(), vlan_aware: false, ports: "node".into(), active: true });
+    let vnets: Vec<Bridge> = vnets.collect();
+    if vnets.is_empty() { site.bridges.clone() } else { vnets }
 }
 
 /// Whether the card is on the network that the site's machines share.
@@ -68,8 +78,8 @@ pub(super) fn addresses(
         };
         if dhcp
             && connected
-            && network.dhcp
-            && let Some(ip) = lease(network, &mac, system.boot, &taken)
+            && let Some(ip) =
+                nic.lease.or_else(|| network.dhcp.then(|| lease(network, &mac, system.boot, &taken)).flatten())
         {
             found.push(Address { nic: index, ip, prefix: network.cidr.prefix_len(), leased: true, connected });
             taken.insert(ip);

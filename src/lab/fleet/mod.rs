@@ -83,7 +83,7 @@ impl Fleet {
         Self {
             clock: site.clock,
             network: site.network.clone(),
-            bridges: site.bridges.clone(),
+            bridges: lan::bridges(site),
             machines: BTreeMap::new(),
             disks: Disks::default(),
             etcds: BTreeMap::new(),

@@ -105,6 +105,14 @@ pub(super) fn may_any(world: &World, who: &Identity, path: &str, any: &[&str]) -
     any.iter().any(|privilege| have.contains_key(*privilege))
 }
 
+/// Whether a bridge, or a vnet, is shown: to those with rights on it or on any of its tags that has entries.
+pub(super) fn sees_bridge(world: &World, who: &Identity, path: &str) -> bool {
+    let tags = world.site.acl.iter().map(|entry| entry.path.as_str());
+    let mut tags = tags.filter(|tag| tag.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')));
+    let any = &["SDN.Audit", "SDN.Use"];
+    may_any(world, who, path, any) || tags.any(|tag| may_any(world, who, tag, any))
+}
+
 /// All of `wanted`, or a 403 that names the first that is missing.
 pub(super) fn require(world: &World, who: &Identity, path: &str, wanted: &[&str]) -> Result<(), Failure> {
     let have = privileges(world, who, path);

@@ -12,7 +12,7 @@ use super::property::Properties;
 use super::verify::Params;
 use super::vm::{Config, Vm};
 use super::work::{Job, Work, Worker};
-use super::{acl, size, snapshots, volume};
+use super::{acl, rights, sdn, size, snapshots, volume};
 use crate::lab::world::World;
 
 /// A clone that passed every check. The new id is already taken.
@@ -67,14 +67,16 @@ pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
         return Err(Failure::die(format!("parameter '{flag}' not allowed for linked clones")));
     }
     let disks = disks_of(call, &source);
+    let mut local = false;
     for (_, drive) in &disks {
         let own = volume::storage_of(drive.get("file").map_or("", String::as_str));
         let storage = storage.as_deref().unwrap_or(own);
         call.require(&format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
-        let shared = volume::usable(&call.world.site, call.node(), own).map_err(Failure::die)?.shared;
-        if let Some(target) = target.as_ref().filter(|_| !shared) {
-            return Err(Failure::die(format!("can't clone VM to node '{target}' (VM uses local storage)")));
-        }
+        local |= !volume::usable(&call.world.site, call.node(), own).map_err(Failure::die)?.shared;
+    }
+    rights::bridges(call.world, call.who, &source)?;
+    if let Some(target) = target.as_ref().filter(|_| local) {
+        return Err(Failure::die(format!("can't clone VM to node '{target}' (VM uses local storage)")));
     }
     if call.world.pve.vms.contains_key(&newid) {
         return Err(Failure::die(format!("unable to create VM {newid}: config file already exists")));
@@ -136,6 +138,7 @@ pub(super) fn work(world: &mut World, worker: &Worker, vmid: u32, clone: &Clone)
             if let Some(vm) = world.pve.vms.get_mut(&clone.newid) {
                 vm.config = config;
             }
+            sdn::reserve_all(world, &worker.order.upid, clone.newid);
             if let Some(pool) = clone.pool.as_ref().and_then(|pool| world.pve.pools.get_mut(pool)) {
                 pool.vms.insert(clone.newid);
             }

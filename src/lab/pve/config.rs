@@ -4,6 +4,8 @@
 //! running one, what cannot be plugged in waits until the VM stops (qemu-server:
 //! src/PVE/API2/Qemu.pm, `update_vm_api`).
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::answer::{Failure, Reply};
@@ -13,7 +15,7 @@ use super::drive::{self, Source};
 use super::formats::split_list;
 use super::verify::Params;
 use super::work::{Job, Work, Worker};
-use super::{acl, hypervisor, rights, snapshots, start};
+use super::{acl, hypervisor, rights, sdn, snapshots, start};
 use crate::lab::world::World;
 
 /// Parameters of the call that are not options of the VM.
@@ -57,7 +59,7 @@ pub(super) fn put(call: &mut Call) -> Result<Reply, Failure> {
     let change = checked(call)?;
     let mut log = Vec::new();
     let (node, vmid) = (call.node().to_owned(), call.vmid());
-    apply(call.world, &node, vmid, &change, call.now, &mut log).map_err(Failure::die)?;
+    apply(call.world, &node, vmid, &change, call.now, &mut log)?;
     Ok(Reply::Data(Value::Null))
 }
 
@@ -82,7 +84,7 @@ pub(super) fn work(world: &mut World, worker: &Worker, vmid: u32, change: &Chang
     for line in log {
         world.pve.tasks.log(&worker.order.upid, line);
     }
-    result
+    result.map_err(|failure| failure.text())
 }
 
 /// Every check that comes before the change, in upstream's order.
@@ -143,6 +145,11 @@ fn checked(call: &Call) -> Result<Change, Failure> {
             return Err(Failure::die(format!("can't remove drive '{option}' - protection mode enabled")));
         }
     }
+    // Who changes a card or takes it out needs the bridge that it is on, too.
+    let cards = delete.iter().chain(set.keys()).filter(|option| drive::indexed(option, "net"));
+    for (option, text) in cards.filter_map(|option| vm.config.get_key_value(option)) {
+        rights::bridges(call.world, call.who, &Params::from([(option.clone(), text.clone())]))?;
+    }
     Ok(Change { set, delete, revert, force: call.flag("force") })
 }
 
@@ -182,7 +189,7 @@ fn apply(
     change: &Change,
     now: i64,
     log: &mut Vec<String>,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let running = hypervisor::is_running(world, vmid);
     let World { site, pve, .. } = &mut *world;
     let (release, schema) = (pve.release, pve.release.schema());
@@ -194,7 +201,7 @@ fn apply(
     log.append(&mut shop.log);
     let imprints = std::mem::take(&mut shop.imprints);
     let mut set = change.set.clone();
-    set.extend(made?);
+    set.extend(made.map_err(Failure::die)?);
     let Some(vm) = pve.vms.get_mut(&vmid) else { return Ok(()) };
     let mut freed = Vec::new();
     for option in &change.revert {
@@ -213,12 +220,15 @@ fn apply(
         if running && !pluggable(option, None) {
             vm.pending.insert(option.clone(), None);
         } else {
+            if let Some(card) = sdn::card(schema, option, vm.config.get(option)) {
+                pve.ipam.free(site, &card);
+            }
             vm.config.remove(option);
             vm.pending.remove(option);
             out_of_boot_order(vm, option);
         }
     }
-    let mut media = Vec::new();
+    let (mut media, mut errors) = (Vec::new(), BTreeMap::new());
     for (option, text) in set {
         if text.is_empty() {
             continue;
@@ -243,6 +253,20 @@ fn apply(
         if running && cdrom {
             media.push((option.clone(), text.clone()));
         }
+        if let Some(new) = sdn::card(schema, &option, Some(&text)) {
+            let old = sdn::card(schema, &option, vm.config.get(&option));
+            let owner = (vmid, vm.config.get("name"));
+            if let Err(why) = pve.ipam.replace((site, release), (old.as_ref(), &new), owner, running) {
+                let kind = if running {
+                    "hotplug problem -".into()
+                } else {
+                    format!("unable to apply pending change {option} :")
+                };
+                errors.insert(option.clone(), format!("{kind} {why}\n"));
+                vm.pending.insert(option, Some(text));
+                continue;
+            }
+        }
         // What is put in again is no longer unused.
         if let Some(file) = new.as_ref().and_then(|new| new.get("file")) {
             vm.config.retain(|other, text| *other == option || !drive::is_unused(other) || text != file);
@@ -260,7 +284,7 @@ fn apply(
         let medium = start::medium(world, node, vmid, &device, &text);
         hypervisor::change_medium(world, vmid, &device, medium);
     }
-    Ok(())
+    if errors.is_empty() { Ok(()) } else { Err(Failure::params(errors)) }
 }
 
 /// A disk that is taken out stays with the VM as `unusedN`, if it is the VM's own.

@@ -11,7 +11,7 @@ use super::hypervisor::Hypervisor;
 use super::verify::Params;
 use super::vm::Vm;
 use super::work::{Job, Order, Work, Worker};
-use super::{acl, ha, rights};
+use super::{acl, ha, rights, sdn};
 use crate::lab::world::{Shared, World};
 
 /// Parameters of the call that are not options of the VM.
@@ -159,6 +159,7 @@ pub(super) fn work(world: &mut World, worker: &Worker, creation: &Creation) -> R
     if let Some(pool) = creation.pool.as_ref().and_then(|pool| world.pve.pools.get_mut(pool)) {
         pool.vms.insert(vmid);
     }
+    sdn::reserve_all(world, &worker.order.upid, vmid);
     for (volid, head) in imprints {
         world.fleet.imprint(&volid, &head);
     }

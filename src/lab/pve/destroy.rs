@@ -3,6 +3,7 @@
 use super::answer::{Failure, Reply};
 use super::call::{Call, no_config};
 use super::hypervisor;
+use super::sdn;
 use super::volume;
 use super::work::{Job, Work};
 use crate::lab::world::World;
@@ -70,6 +71,7 @@ pub(super) fn work(
         world.pve.tasks.log(upid, format!("purging VM {vmid} from related configurations.."));
         world.pve.ha.remove(&vmid);
     }
+    sdn::free_all(world, vmid);
     world.pve.vms.remove(&vmid);
     world.site.acl.retain(|entry| entry.path != format!("/vms/{vmid}"));
     for pool in world.pve.pools.values_mut() {

@@ -8,7 +8,7 @@ use super::snapshots::{self, Deed};
 use super::work::{Job, Work};
 use super::{
     access, agent, api_tokens, clone, cluster, config, console, content, create, destroy, download, entries, groups,
-    ha, login, migrate, network, nodes, pools, power, relocate, resize, roles, status, tasks, template, users,
+    ha, login, migrate, network, nodes, pools, power, relocate, resize, roles, sdn, status, tasks, template, users,
 };
 
 /// Calls the handler of `method` and `path`, the registered pattern.
@@ -102,11 +102,13 @@ fn node(call: &mut Call, method: &str, rest: &str, path: &str) -> Result<Reply, 
         ("GET", "/capabilities/qemu/machines") => Ok(nodes::machines(call)),
         ("GET", "/network") => Ok(network::list(call)),
         ("GET", "/network/{iface}") => network::one(call),
-        ("GET", "/sdn/zones/{zone}/bridges") => Ok(network::zone_bridges(call)),
+        ("GET", "/sdn/zones/{zone}/bridges") => network::zone_bridges(call),
         ("GET", "/dns") => Ok(nodes::dns()),
         ("GET", "/time") => Ok(nodes::time(call)),
         ("GET", "/syslog") => Ok(nodes::syslog()),
-        ("GET", "/lxc" | "/sdn/zones" | "/sdn/zones/{zone}/content") => Ok(Reply::Data(json!([]))),
+        ("GET", "/sdn/zones") => Ok(sdn::zones_of_node(call)),
+        ("GET", "/sdn/zones/{zone}/content") => Ok(sdn::content(call)),
+        ("GET", "/lxc") => Ok(Reply::Data(json!([]))),
         ("GET", "/storage") => Ok(content::storages(call)),
         ("GET", "/storage/{storage}/status") => content::status(call),
         ("GET", "/storage/{storage}/content") => content::list(call),
@@ -132,15 +134,10 @@ fn site(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
         ("GET", "/cluster/status") => Ok(cluster::cluster_status(call)),
         ("GET", "/cluster/options") => Ok(cluster::options(call)),
         ("GET", "/cluster/tasks") => Ok(tasks::of_cluster(call)),
-        (
-            "GET",
-            "/cluster/sdn/zones"
-            | "/cluster/sdn/vnets"
-            | "/cluster/sdn/ipams/{ipam}/status"
-            | "/cluster/backup"
-            | "/cluster/replication"
-            | "/cluster/ha/groups",
-        ) => Ok(Reply::Data(json!([]))),
+        ("GET", "/cluster/sdn/zones") => Ok(sdn::zones(call)),
+        ("GET", "/cluster/sdn/vnets") => Ok(sdn::all_vnets(call)),
+        ("GET", "/cluster/sdn/ipams/{ipam}/status") => sdn::status(call),
+        ("GET", "/cluster/backup" | "/cluster/replication" | "/cluster/ha/groups") => Ok(Reply::Data(json!([]))),
         ("GET", "/cluster/ha/resources") => Ok(ha::list(call)),
         ("POST", "/cluster/ha/resources") => ha::create(call),
         ("GET", "/cluster/ha/resources/{sid}") => ha::get(call),

@@ -63,6 +63,7 @@ mod rights;
 mod roles;
 mod routes;
 mod schema;
+mod sdn;
 mod seed;
 mod server;
 mod size;
@@ -96,6 +97,7 @@ pub use incident::Incidents;
 pub use past::{Past, put_file, put_image, put_task, speak};
 pub use pools::Pool;
 pub use release::Release;
+pub use sdn::Ipam;
 pub use task::{Task, Tasks};
 pub use vm::{Config, Vm};
 pub use volume::{Place, Volume, Volumes};
@@ -125,6 +127,8 @@ pub struct State {
     pub locked_storages: BTreeSet<String>,
     pub broadcast: Broadcast,
     pub incidents: Incidents,
+    /// Addresses that are reserved on vnets.
+    pub ipam: Ipam,
     /// By VMID.
     ha: BTreeMap<u32, ha::Resource>,
     /// Where the recordings' download server answers, when there is none of its own.
@@ -157,6 +161,7 @@ impl State {
             locked_storages: BTreeSet::new(),
             broadcast: Broadcast::default(),
             incidents: Incidents::default(),
+            ipam: Ipam::default(),
             ha: BTreeMap::new(),
             served: None,
             own: None,
@@ -203,6 +208,10 @@ impl State {
         options.entry("smbios1".into()).or_insert_with(|| format!("uuid={}", uuid::Uuid::new_v4()));
         options.entry("vmgenid".into()).or_insert_with(|| uuid::Uuid::new_v4().to_string());
         options.insert("meta".into(), format!("creation-qemu={},ctime={}", self.release.qemu(), now()));
+        for (_, card) in start::nets(schema, &options) {
+            // Whoever made it was told when there was no address; the lab has nobody to tell.
+            drop(self.ipam.reserve((site, self.release), &card, (guest.vmid, Some(&guest.name))));
+        }
         self.vms.insert(guest.vmid, Vm { node: guest.node.clone(), config: options, ..Vm::default() });
     }
 

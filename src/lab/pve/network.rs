@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::acl;
 use super::answer::{Failure, Reply};
 use super::call::Call;
+use super::{acl, sdn};
 use crate::lab::world::World;
 
 /// Every interface, in the order of the node's file.
@@ -59,9 +59,11 @@ pub(super) fn list(call: &mut Call) -> Reply {
     };
     let seen = |row: &Value| {
         let path = format!("/sdn/zones/localnetwork/{}", row["iface"].as_str().unwrap_or_default());
-        row["type"] != "bridge" || acl::may_any(call.world, call.who, &path, &["SDN.Audit", "SDN.Use"])
+        row["type"] != "bridge" || acl::sees_bridge(call.world, call.who, &path)
     };
     let rows = interfaces(call.world, call.node()).into_iter().filter(|row| wanted(row) && seen(row));
+    let vnets = matches!(kind, Some("any_bridge" | "include_sdn" | "vnet")).then(|| sdn::interfaces(call));
+    let rows = rows.chain(vnets.into_iter().flatten());
     Reply::Data(rows.collect::<Vec<_>>().into())
 }
 
@@ -77,9 +79,22 @@ pub(super) fn one(call: &mut Call) -> Result<Reply, Failure> {
 }
 
 /// `GET /nodes/{node}/sdn/zones/{zone}/bridges`, 9 only.
-pub(super) fn zone_bridges(call: &mut Call) -> Reply {
-    let bridges = call.world.site.bridges.iter();
-    let rows: Vec<Value> = bridges
+pub(super) fn zone_bridges(call: &mut Call) -> Result<Reply, Failure> {
+    let (site, name) = (&call.world.site, call.text("zone"));
+    let shown = |bridge: &str| {
+        acl::may_any(call.world, call.who, &format!("/sdn/zones/{name}/{bridge}"), &["SDN.Audit", "SDN.Allocate"])
+    };
+    if name != "localnetwork" {
+        let zone = site.zones.iter().find(|zone| zone.name == name);
+        let zone = zone.ok_or_else(|| Failure::param("zone", "zone does not exist"))?;
+        let vnets = zone.vnets.iter().filter(|vnet| shown(&vnet.name));
+        let rows = vnets.map(|vnet| json!({ "name": vnet.name, "ports": [], "vlan_filtering": 0 }));
+        return Ok(Reply::Data(rows.collect::<Vec<_>>().into()));
+    }
+    let rows: Vec<Value> = site
+        .bridges
+        .iter()
+        .filter(|bridge| shown(&bridge.name))
         .map(|bridge| {
             let ports: Vec<Value> = bridge.ports.split_whitespace().map(|port| json!({ "name": port })).collect();
             // The flag is read from the kernel, which knows no bridge that is down.
@@ -87,5 +102,5 @@ pub(super) fn zone_bridges(call: &mut Call) -> Reply {
             json!({ "name": bridge.name, "ports": ports, "vlan_filtering": filtering })
         })
         .collect();
-    Reply::Data(rows.into())
+    Ok(Reply::Data(rows.into()))
 }

@@ -141,8 +141,8 @@ fn after_stop(world: &mut World, vmid: u32) {
     if let Some(vm) = world.pve.vms.get_mut(&vmid) {
         vm.paused = false;
         vm.started = None;
-        vm.apply_pending();
     }
+    drop(super::sdn::settle(world, vmid));
 }
 
 /// `overrule-shutdown`: aborts the shutdown tasks of this VM that the caller may abort.

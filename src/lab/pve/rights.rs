@@ -9,6 +9,7 @@ use super::answer::Failure;
 use super::auth::Identity;
 use super::drive::{self, Source};
 use super::property;
+use super::sdn;
 use super::verify::Params;
 use super::volume;
 use crate::lab::world::World;
@@ -205,7 +206,7 @@ pub(super) fn bridges(world: &World, who: &Identity, params: &Params) -> Result<
             }
             return Err(Failure::die("no sdn vnet ID specified"));
         };
-        let bridge = format!("/sdn/zones/localnetwork/{bridge}");
+        let bridge = sdn::path(&world.site, bridge);
         let tags = net.get("tag").into_iter().map(String::as_str);
         let trunks = net.get("trunks").into_iter().flat_map(|trunks| trunks.split(';'));
         let tagged: Vec<&str> = tags.chain(trunks).collect();

@@ -7,7 +7,8 @@ use super::drive;
 use super::hypervisor;
 use super::property::{self, Properties};
 use super::schema::Schema;
-use super::vm::Vm;
+use super::sdn;
+use super::vm::{Config, Vm};
 use super::volume;
 use crate::lab::hardware::{Drive, Firmware, Hardware, Medium, Nic};
 use crate::lab::world::World;
@@ -22,8 +23,8 @@ pub(super) fn work(world: &mut World, upid: &str, node: &str, vmid: u32) -> Resu
     if hypervisor::is_running(world, vmid) {
         return Err(format!("VM {vmid} already running"));
     }
-    if let Some(vm) = world.pve.vms.get_mut(&vmid) {
-        vm.apply_pending();
+    for line in sdn::settle(world, vmid) {
+        world.pve.tasks.log(upid, line);
     }
     let (warnings, log) = checked(world, upid, node, vmid)?;
     for line in log {
@@ -73,9 +74,17 @@ fn checked(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(Vec<
     if vm.config.get("bios").is_some_and(|bios| bios == "ovmf") && !vm.config.contains_key("efidisk0") {
         warnings.push("no efidisk configured! Using temporary efivars disk.".to_owned());
     }
-    let cards: Vec<(u32, Properties)> = nets(schema, vm).collect();
+    let cards: Vec<(u32, Properties)> = nets(schema, &vm.config).collect();
+    let name = vm.config.get("name").cloned();
     for (index, card) in cards {
-        let Some((name, why)) = unplugged(world, &card) else { continue };
+        let World { site, pve, .. } = &mut *world;
+        // Whoever made the card may have found no address for it.
+        let lease = match pve.ipam.address(site, &card) {
+            Some(_) => Ok(()),
+            None => pve.ipam.reserve((site, pve.release), &card, (vmid, name.as_ref())),
+        };
+        let failed = lease.err().map(|why| (String::new(), why)).or_else(|| unplugged(world, &card));
+        let Some((name, why)) = failed else { continue };
         // A bridge that is missing is seen before the hypervisor runs, from qemu-server 9 on; everything else is seen
         // by the network script that the hypervisor runs.
         let missing = why == format!("bridge '{name}' does not exist");
@@ -94,6 +103,10 @@ fn checked(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(Vec<
 /// Why a card cannot be plugged into its bridge, and the bridge's name.
 fn unplugged(world: &World, card: &Properties) -> Option<(String, String)> {
     let name = card.get("bridge")?;
+    if sdn::vnet(&world.site, name).is_some() {
+        let tagged = card.contains_key("tag") || card.contains_key("trunks");
+        return tagged.then(|| (name.clone(), format!("vm vlans are not allowed on vnet {name}")));
+    }
     let bridge = world.site.bridges.iter().find(|known| known.name == *name && known.active);
     let why = match bridge {
         None => format!("bridge '{name}' does not exist"),
@@ -107,10 +120,10 @@ fn unplugged(world: &World, card: &Properties) -> Option<(String, String)> {
 }
 
 /// Network cards by index.
-fn nets<'a>(schema: &'a Schema, vm: &'a Vm) -> impl Iterator<Item = (u32, Properties)> + 'a {
+pub(super) fn nets<'a>(schema: &'a Schema, config: &'a Config) -> impl Iterator<Item = (u32, Properties)> + 'a {
     (0..32).filter_map(move |index| {
         let option = format!("net{index}");
-        let net = property::split(drive::members(schema, &option)?, vm.config.get(&option)?).ok()?;
+        let net = property::split(drive::members(schema, &option)?, config.get(&option)?).ok()?;
         Some((index, net))
     })
 }
@@ -140,7 +153,7 @@ pub(super) fn hardware(world: &World, vmid: u32) -> Option<Hardware> {
         cpu: cpu.unwrap_or_else(|| "kvm64".to_owned()),
         cores: u32::try_from(vm.number("sockets", 1) * vm.number("cores", 1)).unwrap_or(u32::MAX),
         memory_mib: vm.memory(),
-        nics: nets(schema, vm).filter_map(|(_, net)| nic(&net)).collect(),
+        nics: nets(schema, &vm.config).filter_map(|(_, net)| nic(world, &net)).collect(),
         drives: drives
             .filter_map(|device| {
                 let text = vm.config.get(&device)?;
@@ -173,13 +186,14 @@ fn firmware(schema: &Schema, vm: &Vm) -> Firmware {
     }
 }
 
-fn nic(net: &Properties) -> Option<Nic> {
+fn nic(world: &World, net: &Properties) -> Option<Nic> {
     Some(Nic {
         model: net.get("model").cloned().unwrap_or_default(),
         mac: net.get("macaddr")?.parse().ok()?,
         bridge: net.get("bridge").cloned().unwrap_or_default(),
         vlan: net.get("tag").and_then(|tag| tag.parse().ok()),
         link_up: net.get("link_down").is_none_or(|flag| flag != "1"),
+        lease: world.pve.ipam.address(&world.site, net),
     })
 }
 

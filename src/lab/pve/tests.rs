@@ -2,6 +2,7 @@
 
 mod console;
 mod life;
+mod sdn;
 
 use std::time::Duration;
 

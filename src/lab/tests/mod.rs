@@ -70,6 +70,7 @@ impl Lab {
                 bridge: "vmbr0".into(),
                 vlan: None,
                 link_up: true,
+                lease: None,
             }],
             drives: vec![Drive { device: "scsi0".into(), medium: disk }, Drive { device: "ide2".into(), medium: iso }],
             boot: vec!["scsi0".into(), "ide2".into()],

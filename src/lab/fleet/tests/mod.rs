@@ -112,6 +112,7 @@ fn vm(vmid: u32, image: &Image) -> Hardware {
             bridge: "vmbr0".into(),
             vlan: None,
             link_up: true,
+            lease: None,
         }],
         drives: vec![
             Drive {
