@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::{Code, Failure};
@@ -13,6 +14,7 @@ pub(super) fn confirm(question: &str, unattended: bool) -> Result<bool, Failure>
     }
     // The question hides the cursor. With a handler, Ctrl-C ends the question and not the process, which would leave
     // the terminal without one.
+    let _letters = Letters::only();
     let heard = signal(SignalKind::interrupt()).map_err(|error| Failure::of(Code::Defect, &error))?;
     let answer = dialoguer::Confirm::new().with_prompt(question).default(false).interact();
     drop(heard);
@@ -24,6 +26,31 @@ pub(super) fn confirm(question: &str, unattended: bool) -> Result<bool, Failure>
         }
         Failure::of(Code::Usage, &error)
     })
+}
+
+/// While it lives, Ctrl-C at the terminal is a letter that the question reads.
+///
+/// The question itself sees to that only while it reads. A Ctrl-C between its drawing and its reading would be a signal,
+/// which the handler takes, and the question would wait on.
+struct Letters(Option<Termios>);
+
+impl Letters {
+    fn only() -> Self {
+        let before = tcgetattr(std::io::stdin()).ok();
+        if let Some(mut modes) = before.clone() {
+            modes.local_modes.remove(LocalModes::ISIG);
+            tcsetattr(std::io::stdin(), OptionalActions::Now, &modes).ok();
+        }
+        Self(before)
+    }
+}
+
+impl Drop for Letters {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            tcsetattr(std::io::stdin(), OptionalActions::Now, before).ok();
+        }
+    }
 }
 
 /// Asks for a word to be typed, as the last guard before something is destroyed.
