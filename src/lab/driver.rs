@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use super::address::{Block, Socket};
 use super::fleet::applied::Authority;
 use super::fleet::{Listener, Port};
 use super::http::ServerHandle;
@@ -39,6 +39,7 @@ type Shown = (u32, u64, u64, Port);
 
 struct Driver {
     shared: Shared,
+    block: Block,
     reach: Reach,
     open: BTreeMap<Key, Open>,
     /// With the time of their making.
@@ -52,9 +53,10 @@ const ROTATION: Duration = Duration::from_secs(12 * 3600);
 const HELD: Duration = Duration::from_millis(5);
 
 /// Runs until it is dropped.
-pub async fn run(shared: Shared, reach: Reach) {
+pub async fn run(shared: Shared, block: Block, reach: Reach) {
     let mut changes = shared.subscribe();
-    let mut driver = Driver { shared: shared.clone(), reach, open: BTreeMap::new(), certificates: BTreeMap::new() };
+    let mut driver =
+        Driver { shared: shared.clone(), block, reach, open: BTreeMap::new(), certificates: BTreeMap::new() };
     let (mut looks, mut held) = (None, false);
     loop {
         changes.borrow_and_update();
@@ -139,9 +141,9 @@ impl Driver {
             }
             let address = self.reach.socket(IpAddr::V4(wish.ip), wish.port.number());
             // An address outside the site's network exists, and nobody reaches it.
-            let bound = if address.ip().is_loopback() { Some(TcpListener::bind(address).await) } else { None };
+            let bound = if address.ip().is_loopback() { Some(self.block.listen(address).await) } else { None };
             let opened = match bound {
-                Some(Ok(listener)) => self.start(listener, config, wish),
+                Some(Ok(socket)) => self.start(socket, config, wish),
                 Some(Err(error)) if error.kind() == std::io::ErrorKind::AddrInUse => {
                     held = true;
                     continue;
@@ -153,15 +155,15 @@ impl Driver {
         held
     }
 
-    fn start(&self, listener: TcpListener, config: Arc<ServerConfig>, wish: &Listener) -> Open {
+    fn start(&self, socket: Socket, config: Arc<ServerConfig>, wish: &Listener) -> Open {
         let name = self.shared.lock().fleet.machine(wish.vmid).map(|machine| machine.hardware.name.clone());
         let name = name.unwrap_or_default();
         if wish.port == Port::Kubernetes {
-            return Open::Kube(kube::serve(&self.shared, listener, config, wish.vmid, name));
+            return Open::Kube(kube::serve(&self.shared, socket, config, wish.vmid, name));
         }
         let shared = self.shared.clone();
         let face = Face { shared, vmid: wish.vmid, boot: wish.boot, name, port: wish.port, reach: self.reach };
-        Open::Talos(Server::start(listener, config, face), wish.revision)
+        Open::Talos(Server::start(socket, config, face), wish.revision)
     }
 
     fn certificate(&mut self, wish: &Listener) -> Option<Arc<ServerConfig>> {

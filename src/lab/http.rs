@@ -23,10 +23,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::address::Socket;
 use line::{Fray, Line, Plug};
 
 pub type Request = http::Request<Incoming>;
@@ -123,12 +124,12 @@ impl Drop for ServerHandle {
     }
 }
 
-/// Serves `handler` on `listener`: over TLS when a configuration is given, else in plain text.
+/// Serves `handler` on `socket`: over TLS when a configuration is given, else in plain text.
 ///
 /// The handler may run many times at once. It gets the request with its body
 /// unread, and answers or hangs up.
 pub fn serve<H, F>(
-    listener: TcpListener,
+    socket: impl Into<Socket>,
     tls: Option<Arc<rustls::ServerConfig>>,
     limits: Limits,
     handler: H,
@@ -137,14 +138,15 @@ where
     H: Fn(Request, Arc<Peer>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Response, Hangup>> + Send + 'static,
 {
-    let address = listener.local_addr().expect("a bound listener has an address");
+    let socket = socket.into();
+    let address = socket.local_addr().expect("a bound listener has an address");
     let acceptor = tls.map(TlsAcceptor::from);
     #[expect(clippy::disallowed_methods, reason = "a server of the lab runs beside its clients")]
     let accepting = tokio::spawn(async move {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                accepted = listener.accept() => {
+                accepted = socket.accept() => {
                     // An accept error is about one connection (or about too many): the next may do.
                     let Ok((stream, address)) = accepted else {
                         #[expect(clippy::disallowed_methods, reason = "nothing tells when there are sockets again")]
@@ -310,7 +312,7 @@ mod tests {
     async fn answers_over_tls_hangs_up_and_stops_with_its_handle() {
         let ca = SiteCa::new("lab");
         let leaf = ca.leaf(&[], &["127.0.0.1".parse().unwrap()]);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = serve(listener, Some(leaf.server_config()), Limits::PVE, |request, _| async move {
             match request.uri().path() {
                 "/hangup" => Err(Hangup),

@@ -89,7 +89,6 @@ pub struct Lab {
     driver: JoinHandle<()>,
     _pve: http::ServerHandle,
     _factory: http::ServerHandle,
-    _block: Block,
 }
 
 impl Lab {
@@ -123,7 +122,7 @@ impl Lab {
         let factory = factory::serve(&shared, factory_listener, &leaf);
         let pve = pve::serve(shared.clone(), pve_listener, &ca, &leaf);
         #[expect(clippy::disallowed_methods, reason = "the site lives beside its clients")]
-        let driver = tokio::spawn(driver::run(shared.clone(), reach));
+        let driver = tokio::spawn(driver::run(shared.clone(), block, reach));
         let url = |address: SocketAddr| Url::parse(&format!("https://{address}")).expect("an address makes a URL");
         let endpoints = Endpoints {
             pve: url(pve_address),
@@ -134,7 +133,7 @@ impl Lab {
             factory: url(factory_address),
             reach,
         };
-        Ok(Self { shared, endpoints, driver, _pve: pve, _factory: factory, _block: block })
+        Ok(Self { shared, endpoints, driver, _pve: pve, _factory: factory })
     }
 
     pub fn endpoints(&self) -> &Endpoints {

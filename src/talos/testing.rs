@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncWriteExt, copy_bidirectional, duplex};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tonic::{Request, Response, Status};
@@ -31,27 +31,20 @@ use super::wire::machine::*;
 use super::wire::{common, cosi, specs};
 use super::{APID_PORT, Credentials};
 use crate::inventory::Mac;
+use crate::lab::address::Block;
 use crate::reach::Reach;
 use crate::secrets::Secret;
 
-/// A 127.N.0.0/16 that no other test of this computer uses, standing for 10.20.0.0/16.
+/// A network that no other test of this computer uses, standing for 10.20.0.0/16.
 pub(crate) struct Site {
     pub(crate) reach: Reach,
-    _taken: std::net::TcpListener,
+    block: Block,
 }
 
 impl Site {
     pub(crate) fn take() -> Self {
-        let [start, ..] = std::process::id().to_le_bytes();
-        for offset in 0..=u8::MAX {
-            let n = 130 + start.wrapping_add(offset) % 120;
-            // The holder of this port has the network. Below the ephemeral range, so nobody gets it by chance.
-            if let Ok(taken) = std::net::TcpListener::bind((Ipv4Addr::new(127, n, 255, 254), 29999)) {
-                let site = "10.20.0.0/16".parse().expect("a network");
-                return Self { reach: Reach::Loopback { site, base: Ipv4Addr::new(127, n, 0, 0) }, _taken: taken };
-            }
-        }
-        panic!("no free network in 127/8");
+        let block = Block::claim().expect("a free network in 127/8");
+        Self { reach: block.reach("10.20.0.0/16".parse().expect("a network")), block }
     }
 }
 
@@ -240,7 +233,7 @@ impl Says {
     /// Serves on `ip`'s port 50000 for as long as the test runs.
     #[expect(clippy::disallowed_methods, reason = "a test's machine lives beside the test")]
     pub(crate) async fn serve(self: &Arc<Self>, site: &Site, ip: IpAddr, tls: ServerConfig) {
-        let listener = TcpListener::bind(site.reach.socket(ip, APID_PORT)).await.expect("the address is ours");
+        let listener = site.block.listen(site.reach.socket(ip, APID_PORT)).await.expect("the address is ours");
         let (sender, receiver) = mpsc::channel(16);
         let incoming = stream::unfold(receiver, async |mut receiver| {
             receiver.recv().await.map(|stream| (Ok::<_, std::io::Error>(stream), receiver))

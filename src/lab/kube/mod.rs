@@ -31,8 +31,8 @@ use http::header::ACCEPT;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
+use super::address::Socket;
 use super::faults::Face;
 use super::faults::gate::{self, Fate};
 use super::fleet::EtcdId;
@@ -57,10 +57,10 @@ struct Served {
     vmid: u32,
 }
 
-/// Serves the API of the control plane `vmid` on `listener`.
-pub fn serve(shared: &Shared, listener: TcpListener, tls: Arc<ServerConfig>, vmid: u32, name: String) -> ServerHandle {
+/// Serves the API of the control plane `vmid` on `socket`.
+pub fn serve(shared: &Shared, socket: Socket, tls: Arc<ServerConfig>, vmid: u32, name: String) -> ServerHandle {
     let served = Served { shared: shared.clone(), vmid };
-    serve_http(listener, Some(tls), Limits::PLAIN, move |request, peer| {
+    serve_http(socket, Some(tls), Limits::PLAIN, move |request, peer| {
         let (served, name) = (served.clone(), name.clone());
         async move { respond(&served, &name, request, &peer).await }
     })

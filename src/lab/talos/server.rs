@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -24,6 +24,7 @@ use super::Face;
 use super::frames::Frames;
 use super::gate;
 use super::pki::organisations;
+use crate::lab::address::Socket;
 use crate::lab::faults::gate::Ending;
 use crate::lab::http::line::{Line, Plug};
 use crate::talos::wire;
@@ -46,9 +47,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `face` on `listener`.
+    /// Serves `face` on `socket`.
     #[expect(clippy::disallowed_methods, reason = "a server of the lab runs beside its clients")]
-    pub fn start(listener: TcpListener, config: Arc<rustls::ServerConfig>, face: Face) -> Self {
+    pub fn start(socket: Socket, config: Arc<rustls::ServerConfig>, face: Face) -> Self {
         let tls: Tls = Arc::new(Mutex::new(config));
         let cuts = Cuts::default();
         let (sender, receiver) = mpsc::channel::<Result<Conn, std::io::Error>>(16);
@@ -72,7 +73,7 @@ impl Server {
             let ended = async move { drop(ends.await) };
             drop(router.serve_with_incoming_shutdown(incoming, ended).await);
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&tls), sender, cuts.clone()));
+        let accepting = tokio::spawn(accept(socket, Arc::clone(&tls), sender, cuts.clone()));
         Self { tls, accepting, polite: Some(polite), cuts }
     }
 
@@ -100,11 +101,11 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Tls, sender: mpsc::Sender<Result<Conn, std::io::Error>>, cuts: Cuts) {
+async fn accept(socket: Socket, tls: Tls, sender: mpsc::Sender<Result<Conn, std::io::Error>>, cuts: Cuts) {
     let mut shaking = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
+            accepted = socket.accept() => {
                 let Ok((stream, address)) = accepted else { tokio::task::yield_now().await; continue };
                 let config = Arc::clone(&tls.lock().unwrap_or_else(PoisonError::into_inner));
                 shaking.spawn(shake(stream, address, config, sender.clone(), cuts.clone()));
