@@ -7,6 +7,7 @@ mod inside;
 mod kubectl;
 mod life;
 mod maintenance;
+mod resources;
 mod routing;
 mod site;
 

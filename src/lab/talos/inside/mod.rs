@@ -11,7 +11,7 @@ mod traffic;
 
 pub(super) use containers::{containers, images, log_names, processes, stats};
 pub(super) use control::{restart, start, stop};
-pub(super) use cpu::{cpus, frequencies, load, memory, system};
+pub(super) use cpu::{cpus, frequencies, load, meminfo, memory, system};
 pub(super) use files::{list, read};
 pub(super) use traffic::{connections, disks, mounts, network};
 

@@ -48,6 +48,11 @@ pub fn known(kind: &str, minor: &Minor) -> Option<bool> {
     of(minor).find(|known| known.name.eq_ignore_ascii_case(kind)).map(|known| known.sensitive)
 }
 
+/// The row of a type that this minor has, by its exact name.
+pub(super) fn find(kind: &str, minor: &Minor) -> Option<&'static Kind> {
+    of(minor).find(|known| known.name == kind)
+}
+
 fn of(minor: &Minor) -> impl Iterator<Item = &'static Kind> {
     KINDS.iter().filter(move |kind| (kind.since..=kind.until).contains(&minor.minor))
 }
