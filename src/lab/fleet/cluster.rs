@@ -53,6 +53,12 @@ pub struct Node {
     pub flannel: bool,
 }
 
+/// Daemons that a cluster has on every node.
+struct Brought {
+    kube_proxy: bool,
+    flannel: bool,
+}
+
 impl Etcd {
     /// Alone, a member is a quorum.
     pub fn is_single(&self) -> bool {
@@ -68,7 +74,20 @@ impl Etcd {
         id
     }
 
+    /// What the control planes' configuration brings. A worker's says nothing of it where every part is a document.
+    fn brings(&self, config: &Applied) -> Brought {
+        let lead = self.nodes.values().find(|node| node.role == Role::ControlPlane).filter(|_| config.worker);
+        let own = Brought { kube_proxy: config.kube_proxy, flannel: !config.cni_none };
+        lead.map_or(own, |node| Brought { kube_proxy: node.kube_proxy, flannel: node.flannel })
+    }
+
+    /// Whether pods get a network here.
+    pub(super) fn has_cni(&self, config: &Applied) -> bool {
+        self.brings(config).flannel
+    }
+
     pub(super) fn register(&mut self, vmid: u32, hardware: &Hardware, system: &System, config: &Applied) {
+        let brought = self.brings(config);
         let node = Node {
             vmid,
             role: config.role(),
@@ -78,9 +97,9 @@ impl Etcd {
             cores: hardware.cores,
             memory_mib: hardware.memory_mib,
             tainted: !config.worker && !config.schedulable_control_plane,
-            kube_proxy: config.kube_proxy,
+            kube_proxy: brought.kube_proxy,
             coredns: config.coredns,
-            flannel: !config.cni_none,
+            flannel: brought.flannel,
         };
         self.nodes.insert(system.hostname.clone(), node);
     }
