@@ -79,6 +79,7 @@ impl Fleet {
             services: BTreeMap::new(),
             dmesg: Vec::new(),
             usage_printed: false,
+            pulled: BTreeMap::new(),
             hostname: String::new(),
             addresses: Vec::new(),
             vips: Vec::new(),
@@ -130,6 +131,10 @@ impl Fleet {
             }
         }
         let configured = system.config.as_ref().is_some_and(|config| config.complete);
+        if self.resume_upgrade(vmid) {
+            return self.configure(vmid);
+        }
+        let Some(machine) = self.machines.get_mut(&vmid) else { return };
         machine.proceed(self.now, if configured { Stage::Booting } else { Stage::Maintenance });
         self.configure(vmid);
     }

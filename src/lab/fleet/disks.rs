@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::applied::Applied;
 use super::cluster::EtcdId;
+use super::upgrade::Renewal;
 use crate::lab::hardware::{Hardware, Medium};
 use crate::lab::image::Image;
 
@@ -13,6 +14,10 @@ use crate::lab::image::Image;
 pub struct Disk {
     /// What was installed.
     pub image: Option<Image>,
+    /// What was installed before that, and is still there.
+    pub previous: Option<Image>,
+    /// What the next boot is to replace it by.
+    pub staged: Option<Renewal>,
     /// The configuration in the STATE partition.
     pub config: Option<Arc<Applied>>,
     /// The keys of the META partition.

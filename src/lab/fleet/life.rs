@@ -85,6 +85,7 @@ impl Fleet {
                 arrives
             }
             Stage::Installing(_) => self.install(vmid, factory),
+            Stage::Upgrading(_) => self.renew(vmid),
             Stage::Rebooting(path) => {
                 let path = path.clone();
                 let done = timer.held(true, now, clock.span(physics::REBOOT));

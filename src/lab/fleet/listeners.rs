@@ -50,6 +50,9 @@ impl Machine {
             }
             Stage::Booting | Stage::Running if self.role() == Some(Role::ControlPlane) => Some(Port::Talos),
             Stage::Booting | Stage::Running => system.certified.then_some(Port::Talos),
+            // The API goes with the other services, when the new system is written.
+            Stage::Upgrading(_) if self.role() == Some(Role::ControlPlane) => Some(Port::Talos),
+            Stage::Upgrading(_) => system.certified.then_some(Port::Talos),
             Stage::Dead(_) | Stage::Starting | Stage::Rebooting(_) | Stage::Stopping => None,
         }
     }

@@ -9,7 +9,7 @@
 //! - `boot`: firmware, kernel, from power to the first API
 //! - `life`: one step of one machine; `history`: what it tells of that
 //! - `cluster`: etcd, Kubernetes, and who holds a shared address
-//! - `calls`: what the Talos API may ask for
+//! - `calls`: what the Talos API may ask for; `upgrade`: another system on the same disk
 //! - `impostor`: what others on the network do to them
 //! - `lan`: addresses; `disks`: what survives a power cut
 
@@ -33,6 +33,7 @@ mod services;
 pub mod summary;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub use life::Advance;
 pub use listeners::{Listener, Port};
 pub use machine::{Machine, Stage, System};
 pub use services::{Service, services_of};
+
+pub use upgrade::Renewal;
 
 use super::clock::Clock;
 use super::hardware::{Hardware, Medium};

@@ -77,7 +77,7 @@ const fn absent(service: &'static str, methods: &'static [&'static str], roles: 
 }
 
 #[rustfmt::skip]
-static ROWS: [Row; 25] = [
+static ROWS: [Row; 28] = [
     Row { in_maintenance: true, old: Old::Open, ..served(MACHINE, &["ApplyConfiguration"], ADMIN) },
     Row { old: Old::Mode, ..served(MACHINE, &["Version"], READ) },
     Row { old: Old::Mode, ..served(MACHINE, &["Upgrade", "Reset"], ADMIN) },
@@ -98,7 +98,8 @@ static ROWS: [Row; 25] = [
         "Rollback",
     ], ADMIN),
     absent(MACHINE, &["DiskUsage"], READ),
-    absent(MACHINE, &["ImagePull", "PacketCapture", "Restart"], OPERATE),
+    served(MACHINE, &["ImagePull"], OPERATE),
+    absent(MACHINE, &["PacketCapture", "Restart"], OPERATE),
     absent(MACHINE, &[
         "Copy", "EtcdDowngradeCancel", "EtcdDowngradeEnable", "EtcdDowngradeValidate", "EtcdRecover",
     ], ADMIN),
@@ -110,9 +111,11 @@ static ROWS: [Row; 25] = [
     served("cluster.ClusterService", &["HealthCheck"], READ),
     served("time.TimeService", &["Time", "TimeCheck"], READ),
     absent("inspect.InspectService", &["ControllerRuntimeDependencies"], READ),
-    Row { since: Since::Lifecycle, ..absent("machine.ImageService", &["List", "Verify"], READ | VERIFIER) },
-    Row { since: Since::Lifecycle, ..absent("machine.ImageService", &["Pull", "Import", "Remove"], OPERATE) },
-    Row { since: Since::Lifecycle, ..absent("machine.LifecycleService", &["Install", "Upgrade"], ADMIN) },
+    Row { since: Since::Lifecycle, ..served("machine.ImageService", &["List"], READ | VERIFIER) },
+    Row { since: Since::Lifecycle, ..absent("machine.ImageService", &["Verify"], READ | VERIFIER) },
+    Row { since: Since::Lifecycle, ..served("machine.ImageService", &["Pull", "Remove"], OPERATE) },
+    Row { since: Since::Lifecycle, ..absent("machine.ImageService", &["Import"], OPERATE) },
+    Row { since: Since::Lifecycle, ..served("machine.LifecycleService", &["Install", "Upgrade"], ADMIN) },
     Row { since: Since::Removal, in_maintenance: true, ..absent("machine.LVMService", &[
         "LogicalVolumeRemove", "VolumeGroupRemove", "PhysicalVolumeRemove",
     ], ADMIN) },

@@ -10,6 +10,7 @@ mod maintenance;
 mod resources;
 mod routing;
 mod site;
+mod upgrade;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;

@@ -9,7 +9,7 @@ mod cpu;
 mod files;
 mod traffic;
 
-pub(super) use containers::{containers, images, log_names, processes, stats};
+pub(super) use containers::{containers, images, images_of, log_names, processes, stats};
 pub(super) use control::{restart, start, stop};
 pub(super) use cpu::{cpus, frequencies, load, meminfo, memory, system};
 pub(super) use files::{list, read};

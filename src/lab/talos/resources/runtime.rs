@@ -75,6 +75,7 @@ pub(in crate::lab::talos) fn machine_status(machine: &Machine, system: &System) 
         Stage::Installing(job) if job.unattended => MachineStage::StageBooting,
         Stage::Installing(_) | Stage::InstallFailed(_) => MachineStage::StageInstalling,
         Stage::Rebooting(_) => MachineStage::StageRebooting,
+        Stage::Upgrading(_) => MachineStage::StageUpgrading,
         Stage::Starting | Stage::Booting => MachineStage::StageBooting,
         Stage::Running => MachineStage::StageRunning,
         Stage::Stopping => MachineStage::StageShuttingDown,
