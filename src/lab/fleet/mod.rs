@@ -41,7 +41,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use calls::{BootstrapRefusal, Wipe};
-pub use cluster::{Etcd, EtcdId, Member, Node};
+pub use cluster::{Edit, Etcd, EtcdId, Member, Node};
 pub use disks::{Device, Disk, devices};
 pub use history::{Entry, Happening};
 pub use lan::{Address, link_name};

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::documents::Documents;
 use super::{Rows, View, row};
 use crate::inventory::Role;
-use crate::lab::fleet::Stage;
+use crate::lab::fleet::{Edit, Stage};
 
 pub(super) fn of(view: &View<'_>, kind: &str) -> Option<Rows> {
     let (name, "kubernetes.talos.dev" | "k8s.talos.dev") = kind.split_once('.')? else { return None };
@@ -77,11 +77,13 @@ fn node_status(view: &View<'_>) -> Rows {
         labels["node-role.kubernetes.io/control-plane"] = Value::from("");
         labels["node.kubernetes.io/exclude-from-external-load-balancers"] = Value::from("");
     }
-    let annotations = json!({
+    Edit::overlay(&mut labels, &node.edit.labels);
+    let mut annotations = json!({
         "node.alpha.kubernetes.io/ttl": "0", "volumes.kubernetes.io/controller-managed-attach-detach": "true",
     });
+    Edit::overlay(&mut annotations, &node.edit.annotations);
     let value = json!({
-        "nodename": name, "nodeReady": view.system.node_ready, "labels": labels, "annotations": annotations,
+        "nodename": name, "nodeReady": view.system.node_ready, "unschedulable": node.edit.unschedulable, "labels": labels, "annotations": annotations,
         "podCIDRs": [format!("10.244.{index}.0/24")],
     });
     vec![row(name.clone(), value)]
