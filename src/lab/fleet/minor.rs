@@ -36,6 +36,8 @@ pub struct Minor {
     pub checks_etcd_config: bool,
     /// The health check does not wait for Ready where no CNI is installed (1.14).
     pub skips_ready_without_cni: bool,
+    /// A stream of data that fails ends with a status; before 1.14 with an element that has an error.
+    pub status_ends_streams: bool,
     /// Specs go over the wire with their zeros, nested messages too (protoenc up to 0.2.2: until 1.11).
     pub spells_zero: bool,
     /// Kubernetes minors that a configuration may name; not checked before 1.11.
@@ -57,6 +59,7 @@ const BASE: Minor = Minor {
     node_ready_gates: false,
     checks_etcd_config: false,
     skips_ready_without_cni: false,
+    status_ends_streams: false,
     spells_zero: true,
     kubernetes: None,
 };
@@ -111,6 +114,7 @@ static TABLE: [Minor; 6] = [
         refuses_reboot_mode: true,
         checks_etcd_config: true,
         skips_ready_without_cni: true,
+        status_ends_streams: true,
         spells_zero: false,
         kubernetes: Some((32, 37)),
     },

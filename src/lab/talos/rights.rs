@@ -77,7 +77,7 @@ const fn absent(service: &'static str, methods: &'static [&'static str], roles: 
 }
 
 #[rustfmt::skip]
-static ROWS: [Row; 28] = [
+static ROWS: [Row; 27] = [
     Row { in_maintenance: true, old: Old::Open, ..served(MACHINE, &["ApplyConfiguration"], ADMIN) },
     Row { old: Old::Mode, ..served(MACHINE, &["Version"], READ) },
     Row { old: Old::Mode, ..served(MACHINE, &["Upgrade", "Reset"], ADMIN) },
@@ -86,7 +86,7 @@ static ROWS: [Row; 28] = [
     served(MACHINE, &["EtcdMemberList", "EtcdStatus", "EtcdAlarmList"], READ | BACKUP),
     served(MACHINE, &["EtcdSnapshot"], OPERATE | BACKUP),
     served(MACHINE, &[
-        "Containers", "CPUFreqStats", "CPUInfo", "DiskStats", "Dmesg", "Events", "Hostname", "ImageList", "List",
+        "Containers", "CPUFreqStats", "CPUInfo", "DiskStats", "DiskUsage", "Dmesg", "Events", "Hostname", "ImageList", "List",
         "LoadAvg", "Logs", "LogsContainers", "Memory", "Mounts", "Netstat", "NetworkDeviceStats", "Processes",
         "ServiceList", "Stats", "SystemStat",
     ], READ),
@@ -94,14 +94,13 @@ static ROWS: [Row; 28] = [
         "EtcdAlarmDisarm", "EtcdDefragment", "Reboot", "ServiceRestart", "ServiceStart", "ServiceStop", "Shutdown",
     ], OPERATE),
     served(MACHINE, &[
-        "Bootstrap", "EtcdForfeitLeadership", "EtcdLeaveCluster", "EtcdRemoveMemberByID", "Kubeconfig", "Read",
+        "Bootstrap", "Copy", "EtcdForfeitLeadership", "EtcdLeaveCluster", "EtcdRemoveMemberByID", "Kubeconfig", "Read",
         "Rollback",
     ], ADMIN),
-    absent(MACHINE, &["DiskUsage"], READ),
     served(MACHINE, &["ImagePull"], OPERATE),
     absent(MACHINE, &["PacketCapture", "Restart"], OPERATE),
     absent(MACHINE, &[
-        "Copy", "EtcdDowngradeCancel", "EtcdDowngradeEnable", "EtcdDowngradeValidate", "EtcdRecover",
+        "EtcdDowngradeCancel", "EtcdDowngradeEnable", "EtcdDowngradeValidate", "EtcdRecover",
     ], ADMIN),
     Row { old: Old::Open, ..served(STATE, &["Get", "List", "Watch"], READ) },
     Row { old: Old::Open, answer: Answer::ReadOnly, ..served(STATE, &["Create", "Update", "Destroy"], ADMIN) },

@@ -125,6 +125,14 @@ impl machine::machine_service_server::MachineService for Face {
         self.call("machine.MachineService/Containers", request, inside::containers).await.map(Response::new)
     }
 
+    async fn copy(&self, request: Request<machine::CopyRequest>) -> Answer<Replies<common::Data>> {
+        self.stream("machine.MachineService/Copy", request, inside::copy).await.map(Response::new)
+    }
+
+    async fn disk_usage(&self, request: Request<machine::DiskUsageRequest>) -> Answer<Replies<machine::DiskUsageInfo>> {
+        self.stream("machine.MachineService/DiskUsage", request, inside::usage).await.map(Response::new)
+    }
+
     async fn cpu_freq_stats(&self, request: Request<()>) -> Answer<machine::CpuFreqStatsResponse> {
         self.call("machine.MachineService/CPUFreqStats", request, inside::frequencies).await.map(Response::new)
     }
