@@ -110,7 +110,8 @@ impl Fleet {
         if system.image.platform == "nocloud" {
             let drives = hardware.drives.iter().filter_map(|drive| match &drive.medium {
                 Medium::Cdrom { data, .. } => Some(&data[..]),
-                Medium::Disk { .. } | Medium::Empty => None,
+                Medium::Disk { volid, .. } => self.disks.get(volid)?.cidata.as_deref(),
+                Medium::Empty => None,
             });
             match Seed::read(drives, hardware.serial.as_deref(), system.minor) {
                 Ok(seed) => system.seed = seed,

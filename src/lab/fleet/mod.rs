@@ -148,7 +148,7 @@ impl Fleet {
         self.disks.rename(from, to);
     }
 
-    /// A volume was written from outside, by an import: `head` is the beginning of what it now holds.
+    /// A volume was written from outside, by an import: `head` is what it now holds, or the beginning of it.
     pub fn imprint(&mut self, volid: &str, head: &[u8]) {
         self.disks.imprint(volid, head);
     }
