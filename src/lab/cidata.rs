@@ -148,7 +148,9 @@ mod tests {
         let whole = unpacked("fat12.img.gz");
         let mut other = whole.clone();
         let labels: Vec<usize> = (0..other.len() - 6).filter(|at| other[*at..].starts_with(b"cidata")).collect();
-        labels.iter().for_each(|at| other[*at..*at + 6].copy_from_slice(b"backup"));
+        for at in labels {
+            other[at..at + 6].copy_from_slice(b"backup");
+        }
         assert_eq!(parse(&other), None);
         // A volume that was cut, or whose table leads in circles, has fewer files and ends all the same.
         for cut in (0..whole.len()).step_by(509) {
