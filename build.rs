@@ -7,9 +7,10 @@
 use std::error::Error;
 
 const DIR: &str = "src/talos/proto";
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "common.proto",
     "inside.proto",
+    "lifecycle.proto",
     "machine.proto",
     "storage.proto",
     "cluster.proto",

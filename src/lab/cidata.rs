@@ -1,4 +1,4 @@
-//! What is on a `cidata` drive, which nocloud reads: three files in the root of an ISO image.
+//! What is on a `cidata` drive, which nocloud reads: three files in the root of an ISO image or of a FAT volume.
 //!
 //! Proxmox's own cloud-init drive never leaves the lab, so it holds the files
 //! as one line of JSON behind a magic word, as [`crate::lab::image`] does it for
@@ -12,6 +12,8 @@ use std::io::Read;
 use flate2::read::MultiGzDecoder;
 use hadris_io::Cursor;
 use hadris_iso::read::{IsoDirEntry, IsoNamespace, IsoReader, IsoRoot};
+
+use super::vfat;
 
 /// File name to text.
 pub type Files = BTreeMap<String, String>;
@@ -35,6 +37,9 @@ pub fn to_bytes(files: &BTreeMap<&str, String>) -> Vec<u8> {
 pub fn parse(bytes: &[u8]) -> Option<Files> {
     if let Some(rest) = bytes.strip_prefix(MAGIC.as_bytes()) {
         return serde_json::from_slice(rest.split(|byte| *byte == b'\n').next()?).ok();
+    }
+    if let Some(volume) = vfat::read(bytes) {
+        return LABELS.contains(&volume.label.as_bytes()).then(|| of_volume(volume)).flatten();
     }
     if !LABELS.contains(&bytes.get(LABEL)?.trim_ascii_end()) {
         return None;
@@ -68,7 +73,6 @@ fn is_named(entry: &IsoDirEntry, root: IsoRoot, name: &str) -> bool {
     plain == name || root.namespace() == IsoNamespace::Primary && plain.eq_ignore_ascii_case(name)
 }
 
-/// A file as text. Talos unpacks the machine configuration, and nothing else.
 fn content(image: &mut IsoReader<Cursor<'_>>, entry: &IsoDirEntry, name: &str) -> Option<String> {
     let mut file = image.open_file(entry).ok()?;
     let mut bytes = vec![0; usize::try_from(file.len()).ok().filter(|_| file.len() <= MOST)?];
@@ -79,6 +83,21 @@ fn content(image: &mut IsoReader<Cursor<'_>>, entry: &IsoDirEntry, name: &str) -
             more => filled += more,
         }
     }
+    readable(bytes, name)
+}
+
+fn of_volume(mut volume: vfat::Volume) -> Option<Files> {
+    let mut files = Files::new();
+    for name in NAMES {
+        if let Some(bytes) = volume.files.remove(name) {
+            files.insert(name.to_owned(), readable(bytes, name)?);
+        }
+    }
+    Some(files)
+}
+
+/// A file as text. Talos unpacks the machine configuration, and nothing else.
+fn readable(bytes: Vec<u8>, name: &str) -> Option<String> {
     if name == "user-data" && bytes.starts_with(&[0x1f, 0x8b]) {
         let mut text = String::new();
         MultiGzDecoder::new(&bytes[..]).take(MOST).read_to_string(&mut text).ok()?;
@@ -93,7 +112,11 @@ mod tests {
 
     /// An ISO of `tests/fixtures/cidata`, where a README says how it was made.
     fn iso(name: &str) -> Vec<u8> {
-        let path = format!("{}/tests/fixtures/cidata/{name}.iso.gz", env!("CARGO_MANIFEST_DIR"));
+        unpacked(&format!("{name}.iso.gz"))
+    }
+
+    fn unpacked(name: &str) -> Vec<u8> {
+        let path = format!("{}/tests/fixtures/cidata/{name}", env!("CARGO_MANIFEST_DIR"));
         let mut bytes = Vec::new();
         MultiGzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
         bytes
@@ -110,6 +133,34 @@ mod tests {
         // Without an extension a name has no dash: the files are there, and are not those that Talos looks for.
         assert_eq!(parse(&iso("plain")), Some(Files::new()));
         assert_eq!(parse(&iso("packed")).unwrap()["user-data"], "#cloud-config\nhostname: from-iso\n");
+    }
+
+    #[test]
+    fn a_fat_volume_is_read_as_well() {
+        for name in ["fat12", "fat16", "fat32"] {
+            let bytes = unpacked(&format!("{name}.img.gz"));
+            let files = parse(&bytes).expect(name);
+            assert_eq!(files.keys().map(String::as_str).collect::<Vec<_>>(), NAMES, "{name}");
+            assert_eq!(files["user-data"], "#cloud-config\nhostname: from-iso\n", "{name}");
+            let volume = vfat::read(&bytes).expect(name);
+            assert_eq!(volume.files["big.txt"].len(), 9001, "{name}: a file of several clusters");
+        }
+        let whole = unpacked("fat12.img.gz");
+        let mut other = whole.clone();
+        let labels: Vec<usize> = (0..other.len() - 6).filter(|at| other[*at..].starts_with(b"cidata")).collect();
+        for at in labels {
+            other[at..at + 6].copy_from_slice(b"backup");
+        }
+        assert_eq!(parse(&other), None);
+        // A volume that was cut, or whose table leads in circles, has fewer files and ends all the same.
+        for cut in (0..whole.len()).step_by(509) {
+            drop(parse(&whole[..cut]));
+        }
+        for at in (0..2048).step_by(3) {
+            let mut broken = whole.clone();
+            broken[at] ^= 0xff;
+            drop(parse(&broken));
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod site;
 pub mod sites;
 pub mod talos;
 pub mod tls;
+mod vfat;
 mod watched;
 pub mod world;
 

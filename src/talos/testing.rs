@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncWriteExt, copy_bidirectional, duplex};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tonic::{Request, Response, Status};
@@ -31,20 +31,24 @@ use super::wire::machine::*;
 use super::wire::{common, cosi, specs};
 use super::{APID_PORT, Credentials};
 use crate::inventory::Mac;
-use crate::lab::address::Block;
 use crate::reach::Reach;
 use crate::secrets::Secret;
 
-/// A network that no other test of this computer uses, standing for 10.20.0.0/16.
+/// A 127.N.0.0/16 that no other test of this computer uses and no lab takes, standing for 10.20.0.0/16.
 pub(crate) struct Site {
     pub(crate) reach: Reach,
-    block: Block,
+    /// Whoever holds this socket has the network. Its port is below the ephemeral range, so nobody gets it by chance.
+    claim: Arc<std::net::TcpListener>,
 }
 
 impl Site {
     pub(crate) fn take() -> Self {
-        let block = Block::claim().expect("a free network in 127/8");
-        Self { reach: block.reach("10.20.0.0/16".parse().expect("a network")), block }
+        let site = "10.20.0.0/16".parse().expect("a network");
+        let take = |n| {
+            let claim = Arc::new(std::net::TcpListener::bind((Ipv4Addr::new(127, n, 255, 254), 29999)).ok()?);
+            Some(Self { reach: Reach::Loopback { site, base: Ipv4Addr::new(127, n, 0, 0) }, claim })
+        };
+        (10..=63).find_map(take).expect("a free network in 127/8")
     }
 }
 
@@ -233,7 +237,9 @@ impl Says {
     /// Serves on `ip`'s port 50000 for as long as the test runs.
     #[expect(clippy::disallowed_methods, reason = "a test's machine lives beside the test")]
     pub(crate) async fn serve(self: &Arc<Self>, site: &Site, ip: IpAddr, tls: ServerConfig) {
-        let listener = site.block.listen(site.reach.socket(ip, APID_PORT)).await.expect("the address is ours");
+        let listener = TcpListener::bind(site.reach.socket(ip, APID_PORT)).await.expect("the address is ours");
+        // As long as somebody answers here, the network is nobody else's.
+        let claim = Arc::clone(&site.claim);
         let (sender, receiver) = mpsc::channel(16);
         let incoming = stream::unfold(receiver, async |mut receiver| {
             receiver.recv().await.map(|stream| (Ok::<_, std::io::Error>(stream), receiver))
@@ -248,6 +254,7 @@ impl Says {
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let says = self.clone();
         tokio::spawn(async move {
+            let (_claim, listener) = (claim, listener);
             while let Ok((tcp, _)) = listener.accept().await {
                 tokio::spawn(says.clone().carry(tcp, acceptor.clone(), sender.clone()));
             }

@@ -79,6 +79,7 @@ impl Fleet {
             services: BTreeMap::new(),
             dmesg: Vec::new(),
             usage_printed: false,
+            pulled: BTreeMap::new(),
             hostname: String::new(),
             addresses: Vec::new(),
             vips: Vec::new(),
@@ -109,7 +110,8 @@ impl Fleet {
         if system.image.platform == "nocloud" {
             let drives = hardware.drives.iter().filter_map(|drive| match &drive.medium {
                 Medium::Cdrom { data, .. } => Some(&data[..]),
-                Medium::Disk { .. } | Medium::Empty => None,
+                Medium::Disk { volid, .. } => self.disks.get(volid)?.cidata.as_deref(),
+                Medium::Empty => None,
             });
             match Seed::read(drives, hardware.serial.as_deref(), system.minor) {
                 Ok(seed) => system.seed = seed,
@@ -130,6 +132,10 @@ impl Fleet {
             }
         }
         let configured = system.config.as_ref().is_some_and(|config| config.complete);
+        if self.resume_upgrade(vmid) {
+            return self.configure(vmid);
+        }
+        let Some(machine) = self.machines.get_mut(&vmid) else { return };
         machine.proceed(self.now, if configured { Stage::Booting } else { Stage::Maintenance });
         self.configure(vmid);
     }

@@ -7,6 +7,7 @@ use super::Fleet;
 use super::applied::Applied;
 use super::cluster::EtcdId;
 use super::machine::{Machine, Path, Stage, Trial};
+use super::upgrade::way;
 use crate::inventory::Role;
 
 /// Why a bootstrap does not happen.
@@ -111,11 +112,10 @@ impl Fleet {
     /// Reboots: with kexec where Talos would, so that a wrong boot order stays unseen as it does in reality.
     pub fn reboot(&mut self, vmid: u32, power_cycle: bool) {
         let Some(machine) = self.machines.get_mut(&vmid) else { return };
-        let Some(system) = &machine.system else { return };
-        let path = match &system.disk {
-            Some(volid) if !system.secure_boot && !power_cycle => Path::Kexec(volid.clone()),
-            _ => Path::Firmware,
-        };
+        if machine.system.is_none() {
+            return;
+        }
+        let path = way(machine, power_cycle);
         machine.proceed(self.now, Stage::Rebooting(path));
     }
 

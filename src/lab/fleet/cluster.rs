@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use aws_lc_rs::digest;
+use serde_json::Value;
 
 use super::Fleet;
 use super::applied::{Applied, Identity};
@@ -26,6 +27,21 @@ pub struct Etcd {
     pub members: Vec<Member>,
     /// Kubernetes nodes by name, as the API lists them.
     pub nodes: BTreeMap<String, Node>,
+    /// Nodes that were deleted, with the boot of the machine that had registered: it does so once in a boot.
+    deleted: BTreeMap<String, u64>,
+}
+
+/// What people changed of a node's object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Edit {
+    pub unschedulable: bool,
+    /// By key; `None` is taken away.
+    pub labels: BTreeMap<String, Option<String>>,
+    pub annotations: BTreeMap<String, Option<String>>,
+    /// All of them, without those that follow from the node's state.
+    pub taints: Option<Vec<Value>>,
+    /// Its pods were sent elsewhere.
+    pub drained: bool,
 }
 
 /// A member of the quorum, running or not.
@@ -51,6 +67,13 @@ pub struct Node {
     pub kube_proxy: bool,
     pub coredns: bool,
     pub flannel: bool,
+    pub edit: Edit,
+}
+
+/// Daemons that a cluster has on every node.
+struct Brought {
+    kube_proxy: bool,
+    flannel: bool,
 }
 
 impl Etcd {
@@ -68,7 +91,25 @@ impl Etcd {
         id
     }
 
+    /// What the control planes' configuration brings. A worker's says nothing of it where every part is a document.
+    fn brings(&self, config: &Applied) -> Brought {
+        let lead = self.nodes.values().find(|node| node.role == Role::ControlPlane).filter(|_| config.worker);
+        let own = Brought { kube_proxy: config.kube_proxy, flannel: !config.cni_none };
+        lead.map_or(own, |node| Brought { kube_proxy: node.kube_proxy, flannel: node.flannel })
+    }
+
+    /// Whether pods get a network here.
+    pub(super) fn has_cni(&self, config: &Applied) -> bool {
+        self.brings(config).flannel
+    }
+
     pub(super) fn register(&mut self, vmid: u32, hardware: &Hardware, system: &System, config: &Applied) {
+        if self.deleted.get(&system.hostname) == Some(&system.boot) {
+            return;
+        }
+        self.deleted.remove(&system.hostname);
+        let edit = self.nodes.get(&system.hostname).map(|node| node.edit.clone()).unwrap_or_default();
+        let brought = self.brings(config);
         let node = Node {
             vmid,
             role: config.role(),
@@ -78,11 +119,25 @@ impl Etcd {
             cores: hardware.cores,
             memory_mib: hardware.memory_mib,
             tainted: !config.worker && !config.schedulable_control_plane,
-            kube_proxy: config.kube_proxy,
+            kube_proxy: brought.kube_proxy,
             coredns: config.coredns,
-            flannel: !config.cni_none,
+            flannel: brought.flannel,
+            edit,
         };
         self.nodes.insert(system.hostname.clone(), node);
+    }
+}
+
+impl Edit {
+    /// Puts what people wrote over what was there.
+    pub fn overlay(map: &mut Value, edits: &BTreeMap<String, Option<String>>) {
+        let Some(map) = map.as_object_mut() else { return };
+        for (key, value) in edits {
+            match value {
+                Some(value) => drop(map.insert(key.clone(), Value::from(value.as_str()))),
+                None => drop(map.remove(key)),
+            }
+        }
     }
 }
 
@@ -138,6 +193,33 @@ impl Fleet {
     /// The etcd whose data a machine has, with its member id there.
     pub fn etcd_of(&self, vmid: u32) -> Option<(EtcdId, u64)> {
         self.disks.get(self.machines.get(&vmid)?.system.as_ref()?.disk.as_ref()?)?.etcd
+    }
+
+    /// Changes a Kubernetes node's object.
+    pub fn edit_node(&mut self, id: EtcdId, name: &str, edit: Edit) {
+        let Some(node) = self.etcds.get_mut(&id).and_then(|etcd| etcd.nodes.get_mut(name)) else { return };
+        // What left a cordoned node comes back to one that takes pods again.
+        let drained = node.edit.drained && edit.unschedulable;
+        node.edit = Edit { drained, ..edit };
+    }
+
+    /// Sends the pods of a cordoned Kubernetes node elsewhere.
+    pub fn drain_node(&mut self, id: EtcdId, name: &str) {
+        if let Some(node) = self.etcds.get_mut(&id).and_then(|etcd| etcd.nodes.get_mut(name)) {
+            node.edit.drained = node.edit.unschedulable;
+        }
+    }
+
+    /// Deletes a Kubernetes node's object. Its kubelet registers no other before the next boot.
+    pub fn delete_node(&mut self, id: EtcdId, name: &str) {
+        let boot = self.machines.values().filter_map(|machine| machine.system.as_ref());
+        let boot = boot.filter(|system| system.hostname == name).map(|system| system.boot).max();
+        let Some(etcd) = self.etcds.get_mut(&id) else { return };
+        if etcd.nodes.remove(name).is_some()
+            && let Some(boot) = boot
+        {
+            etcd.deleted.insert(name.to_owned(), boot);
+        }
     }
 
     /// Whether the Kubernetes node is Ready: its machine lives, and is the one that registered.

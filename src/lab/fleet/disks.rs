@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::applied::Applied;
 use super::cluster::EtcdId;
+use super::upgrade::Renewal;
+use crate::lab::cidata;
 use crate::lab::hardware::{Hardware, Medium};
 use crate::lab::image::Image;
 
@@ -13,6 +15,12 @@ use crate::lab::image::Image;
 pub struct Disk {
     /// What was installed.
     pub image: Option<Image>,
+    /// What was written to it from outside, if that is a `cidata` volume.
+    pub cidata: Option<Arc<[u8]>>,
+    /// What was installed before that, and is still there.
+    pub previous: Option<Image>,
+    /// What the next boot is to replace it by.
+    pub staged: Option<Renewal>,
     /// The configuration in the STATE partition.
     pub config: Option<Arc<Applied>>,
     /// The keys of the META partition.
@@ -56,6 +64,8 @@ impl Disks {
         self.erase(volid);
         if let Some(image) = Image::parse(head) {
             self.write(volid).image = Some(image);
+        } else if cidata::parse(head).is_some() {
+            self.write(volid).cidata = Some(head.into());
         }
     }
 

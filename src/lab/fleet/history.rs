@@ -32,6 +32,8 @@ const KEPT: usize = 1000;
 const INITIALIZE: [&str; 4] = ["systemRequirements", "earlyServices", "usb", "meta"];
 const BOOT: [&str; 8] =
     ["memorySizeCheck", "diskSizeCheck", "env", "dbus", "ephemeral", "udevSetup", "userDisks", "userSetup"];
+const UPGRADE: [&str; 8] =
+    ["drain", "cleanup", "dbus", "stopServices", "unmount", "unmountBind", "unmountSystem", "volumeFinalize"];
 const AFTER_INSTALL: [&str; 4] = ["meta", "saveMeta", "volumeFinalize", "stopEverything"];
 
 /// What the lab's machines wait in, without a configuration.
@@ -101,6 +103,16 @@ impl Machine {
                 Stage::Rebooting(_) if matches!(&self.stage, Stage::Installing(job) if !job.unattended) => {
                     system.phase(now, "install", false);
                     system.phases(now, &AFTER_INSTALL);
+                    system.phase(now, "reboot", true);
+                }
+                Stage::Upgrading(_) => {
+                    system.sequence(now, "upgrade", true);
+                    system.phases(now, &UPGRADE);
+                    system.phase(now, "upgrade", true);
+                }
+                Stage::Rebooting(_) if matches!(self.stage, Stage::Upgrading(_)) => {
+                    system.phase(now, "upgrade", false);
+                    system.phases(now, &["meta", "stopEverything"]);
                     system.phase(now, "reboot", true);
                 }
                 Stage::Rebooting(_) => system.sequence(now, "reboot", true),

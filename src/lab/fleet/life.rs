@@ -85,6 +85,7 @@ impl Fleet {
                 arrives
             }
             Stage::Installing(_) => self.install(vmid, factory),
+            Stage::Upgrading(_) => self.renew(vmid),
             Stage::Rebooting(path) => {
                 let path = path.clone();
                 let done = timer.held(true, now, clock.span(physics::REBOOT));
@@ -140,7 +141,8 @@ impl Fleet {
             system.joined = around.kube.or(system.joined);
         }
         let reaches = system.kube_up || around.kube.is_some();
-        let settled = system.certified && reaches && installed.is_some() && !config.cni_none;
+        let cni = system.joined.and_then(|etcd| self.etcds.get(&etcd)).is_some_and(|etcd| etcd.has_cni(&config));
+        let settled = system.certified && reaches && installed.is_some() && cni;
         system.node_ready = system.node_timer.held(settled, now, clock.span(physics::NODE_READY));
         let done = installed.is_some() && if config.worker { system.certified } else { system.kube_up };
         if done && *stage == Stage::Booting {

@@ -48,8 +48,11 @@ impl Machine {
             Stage::Installing(_) | Stage::InstallFailed(_) => {
                 (system.minor.unified_maintenance && self.role() == Some(Role::ControlPlane)).then_some(Port::Talos)
             }
-            Stage::Booting | Stage::Running if self.role() == Some(Role::ControlPlane) => Some(Port::Talos),
-            Stage::Booting | Stage::Running => system.certified.then_some(Port::Talos),
+            // During an upgrade the API goes with the other services, when the new system is written.
+            Stage::Booting | Stage::Running | Stage::Upgrading(_) if self.role() == Some(Role::ControlPlane) => {
+                Some(Port::Talos)
+            }
+            Stage::Booting | Stage::Running | Stage::Upgrading(_) => system.certified.then_some(Port::Talos),
             Stage::Dead(_) | Stage::Starting | Stage::Rebooting(_) | Stage::Stopping => None,
         }
     }

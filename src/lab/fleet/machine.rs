@@ -14,6 +14,7 @@ use super::lan::Address;
 use super::minor::Minor;
 use super::seed::Seed;
 use super::services::Service;
+use super::upgrade::Renewal;
 use crate::inventory::Role;
 use crate::lab::hardware::Hardware;
 use crate::lab::image::Image;
@@ -48,6 +49,8 @@ pub enum Stage {
     /// The installer failed; the machine stays as it is.
     InstallFailed(String),
     Rebooting(Path),
+    /// Another system is being put beside the one that runs.
+    Upgrading(Renewal),
     /// Configured, but the boot sequence waits for something: etcd on a control plane, a certificate on a worker.
     Booting,
     Running,
@@ -108,6 +111,8 @@ pub struct System {
     pub dmesg: Vec<String>,
     /// How to upload a configuration was printed: once in a boot.
     pub(super) usage_printed: bool,
+    /// The images that were pulled by hand in this boot, and what each would install.
+    pub pulled: BTreeMap<String, Option<Image>>,
     pub hostname: String,
     pub addresses: Vec<Address>,
     /// Shared addresses that it holds.
@@ -238,6 +243,7 @@ impl Stage {
             Self::Installing(_) => "installing",
             Self::InstallFailed(_) => "install failed",
             Self::Rebooting(_) => "rebooting",
+            Self::Upgrading(_) => "upgrading",
             Self::Booting => "booting",
             Self::Running => "running",
             Self::Stopping => "shutting down",

@@ -36,6 +36,10 @@ pub struct Minor {
     pub checks_etcd_config: bool,
     /// The health check does not wait for Ready where no CNI is installed (1.14).
     pub skips_ready_without_cni: bool,
+    /// A stream of data that fails ends with a status; before 1.14 with an element that has an error.
+    pub status_ends_streams: bool,
+    /// Specs go over the wire with their zeros, nested messages too (protoenc up to 0.2.2: until 1.11).
+    pub spells_zero: bool,
     /// Kubernetes minors that a configuration may name; not checked before 1.11.
     pub kubernetes: Option<(u32, u32)>,
 }
@@ -55,6 +59,8 @@ const BASE: Minor = Minor {
     node_ready_gates: false,
     checks_etcd_config: false,
     skips_ready_without_cni: false,
+    status_ends_streams: false,
+    spells_zero: true,
     kubernetes: None,
 };
 
@@ -76,6 +82,7 @@ static TABLE: [Minor; 6] = [
         exact_cloud_config: true,
         cmdline: true,
         wipe_in_maintenance: true,
+        spells_zero: false,
         kubernetes: Some((30, 35)),
         ..BASE
     },
@@ -88,6 +95,7 @@ static TABLE: [Minor; 6] = [
         cmdline: true,
         wipe_in_maintenance: true,
         node_ready_gates: true,
+        spells_zero: false,
         kubernetes: Some((31, 36)),
         ..BASE
     },
@@ -106,6 +114,8 @@ static TABLE: [Minor; 6] = [
         refuses_reboot_mode: true,
         checks_etcd_config: true,
         skips_ready_without_cni: true,
+        status_ends_streams: true,
+        spells_zero: false,
         kubernetes: Some((32, 37)),
     },
 ];

@@ -9,7 +9,7 @@
 //! - `boot`: firmware, kernel, from power to the first API
 //! - `life`: one step of one machine; `history`: what it tells of that
 //! - `cluster`: etcd, Kubernetes, and who holds a shared address
-//! - `calls`: what the Talos API may ask for
+//! - `calls`: what the Talos API may ask for; `upgrade`: another system on the same disk
 //! - `impostor`: what others on the network do to them
 //! - `lan`: addresses; `disks`: what survives a power cut
 
@@ -33,6 +33,7 @@ mod services;
 pub mod summary;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,7 +41,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use calls::{BootstrapRefusal, Wipe};
-pub use cluster::{Etcd, EtcdId, Member, Node};
+pub use cluster::{Edit, Etcd, EtcdId, Member, Node};
 pub use disks::{Device, Disk, devices};
 pub use history::{Entry, Happening};
 pub use lan::{Address, link_name};
@@ -48,6 +49,8 @@ pub use life::Advance;
 pub use listeners::{Listener, Port};
 pub use machine::{Machine, Stage, System};
 pub use services::{Service, services_of};
+
+pub use upgrade::Renewal;
 
 use super::clock::Clock;
 use super::hardware::{Hardware, Medium};
@@ -145,7 +148,7 @@ impl Fleet {
         self.disks.rename(from, to);
     }
 
-    /// A volume was written from outside, by an import: `head` is the beginning of what it now holds.
+    /// A volume was written from outside, by an import: `head` is what it now holds, or the beginning of it.
     pub fn imprint(&mut self, volid: &str, head: &[u8]) {
         self.disks.imprint(volid, head);
     }

@@ -90,6 +90,8 @@ impl Kind {
         match (self.review, self.plural) {
             (true, _) => &["create"],
             (false, "componentstatuses") => &["get", "list"],
+            (false, "nodes") => &["delete", "get", "list", "patch", "update", "watch"],
+            (false, "pods") => &["delete", "get", "list", "watch"],
             (false, _) => &["get", "list", "watch"],
         }
     }

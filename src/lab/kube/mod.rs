@@ -2,11 +2,12 @@
 //!
 //! Objects, tables, lists in pages and watches, for callers with a client
 //! certificate of the cluster; discovery, health, and questions about oneself.
-//! Nothing can be written.
+//! Of nodes a little can be written, and nothing else.
 //!
 //! - `kinds`: what there is; `discovery`: how that is told
 //! - `objects`: what the fleet comes to; `store`: its versions and ages
 //! - `query`, `table`, `watch`: how it is asked for
+//! - `write`: what may be changed of nodes
 //! - `caller`, `review`, `status`: who may, and how it is refused
 
 mod caller;
@@ -21,6 +22,7 @@ mod store;
 mod table;
 mod watch;
 mod wire;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,8 +76,8 @@ async fn respond(served: &Served, name: &str, request: Request, peer: &Peer) -> 
         Err(Fate::Ended(ending)) => return Err(peer.end(ending)),
     };
     let (parts, body) = request.into_parts();
-    let body =
-        if parts.method == Method::POST { server::body(body, BODY).await.unwrap_or_default() } else { Bytes::new() };
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    let body = if reads { Bytes::new() } else { server::body(body, BODY).await.unwrap_or_default() };
     let response = served.route(&parts, &body, peer);
     spoil.http(peer, response, |code, text| status::refuse(code, "InternalError", text, None)).await
 }
@@ -144,7 +146,7 @@ impl Served {
                 self.read(place, &query, accept.contains("as=Table")).unwrap_or_else(unavailable)
             }
             (&Method::GET, false) => status::no_resource(),
-            _ => status::read_only(),
+            _ => write::respond(self, request, body, &place, &query).unwrap_or_else(unavailable),
         }
     }
 

@@ -64,7 +64,12 @@ pub(super) fn forbidden_path(caller: &Caller, verb: &str, path: &str) -> Respons
 }
 
 pub(super) fn read_only() -> Response {
-    refuse(405, "MethodNotAllowed", "the lab's Kubernetes cannot be written to", Some(json!({})))
+    refuse(405, "MethodNotAllowed", "the lab's Kubernetes takes changes of nodes, and nothing else", Some(json!({})))
+}
+
+pub(super) fn conflict(place: &Place, name: &str, why: &str) -> Response {
+    let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", place.kind.qualified());
+    refuse(409, "Conflict", &message, Some(details(place, Some(name))))
 }
 
 fn details(place: &Place, name: Option<&str>) -> Value {

@@ -44,7 +44,7 @@ const CHECKS: [Check; 16] = [
     ("all k8s nodes to report ready", nodes_ready),
     ("kube-proxy to report ready", nodes_report),
     ("coredns to report ready", nodes_ready),
-    ("all k8s nodes to report schedulable", nodes_report),
+    ("all k8s nodes to report schedulable", nodes_schedulable),
 ];
 
 #[derive(Clone, Debug)]
@@ -190,6 +190,12 @@ fn nodes_report(world: &World, nodes: &Nodes) -> Result<(), String> {
         Some(ip) => Err(format!("can't find expected node with IPs [{ip:?}]")),
         None => Ok(()),
     }
+}
+
+fn nodes_schedulable(world: &World, _: &Nodes) -> Result<(), String> {
+    let all = world.fleet.etcds().flat_map(|(_, etcd)| &etcd.nodes);
+    let cordoned: Vec<&String> = all.filter(|(_, node)| node.edit.unschedulable).map(|(name, _)| name).collect();
+    if cordoned.is_empty() { Ok(()) } else { Err(format!("some nodes are not schedulable: {cordoned:?}")) }
 }
 
 fn nodes_ready(world: &World, nodes: &Nodes) -> Result<(), String> {

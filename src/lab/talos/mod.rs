@@ -19,6 +19,8 @@ mod health;
 mod info;
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "handlers have one shape, whatever the request weighs")]
 mod inside;
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "handlers have one shape, whatever the request weighs")]
+mod lifecycle;
 pub mod pki;
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "handlers have one shape, whatever the request weighs")]
 mod power;

@@ -9,12 +9,12 @@ use crate::lab::world::World;
 use crate::talos::wire::machine::reboot_request::Mode;
 use crate::talos::wire::machine::reset_request::WipeMode;
 use crate::talos::wire::machine::{
-    Reboot, RebootRequest, RebootResponse, Reset, ResetRequest, ResetResponse, RollbackRequest, RollbackResponse,
-    Shutdown, ShutdownRequest, ShutdownResponse, UpgradeRequest, UpgradeResponse,
+    Reboot, RebootRequest, RebootResponse, Reset, ResetRequest, ResetResponse, Shutdown, ShutdownRequest,
+    ShutdownResponse,
 };
 use crate::talos::wire::storage::{BlockDeviceWipe, BlockDeviceWipeRequest, BlockDeviceWipeResponse};
 
-fn actor() -> String {
+pub(super) fn actor() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
@@ -113,14 +113,6 @@ fn check_reset(face: &Face, world: &World, request: &ResetRequest) -> Result<(),
         }
     }
     Ok(())
-}
-
-pub(super) fn rollback(_: &Face, _: &mut World, _: &RollbackRequest, _: &Peer) -> Result<RollbackResponse, Status> {
-    Err(Status::failed_precondition("there is no previous installation to roll back to"))
-}
-
-pub(super) fn upgrade(_: &Face, _: &mut World, _: &UpgradeRequest, _: &Peer) -> Result<UpgradeResponse, Status> {
-    Err(Status::unimplemented("the lab's machines are not upgraded in place"))
 }
 
 pub(super) fn wipe(

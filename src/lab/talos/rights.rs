@@ -77,7 +77,7 @@ const fn absent(service: &'static str, methods: &'static [&'static str], roles: 
 }
 
 #[rustfmt::skip]
-static ROWS: [Row; 25] = [
+static ROWS: [Row; 27] = [
     Row { in_maintenance: true, old: Old::Open, ..served(MACHINE, &["ApplyConfiguration"], ADMIN) },
     Row { old: Old::Mode, ..served(MACHINE, &["Version"], READ) },
     Row { old: Old::Mode, ..served(MACHINE, &["Upgrade", "Reset"], ADMIN) },
@@ -86,7 +86,7 @@ static ROWS: [Row; 25] = [
     served(MACHINE, &["EtcdMemberList", "EtcdStatus", "EtcdAlarmList"], READ | BACKUP),
     served(MACHINE, &["EtcdSnapshot"], OPERATE | BACKUP),
     served(MACHINE, &[
-        "Containers", "CPUFreqStats", "CPUInfo", "DiskStats", "Dmesg", "Events", "Hostname", "ImageList", "List",
+        "Containers", "CPUFreqStats", "CPUInfo", "DiskStats", "DiskUsage", "Dmesg", "Events", "Hostname", "ImageList", "List",
         "LoadAvg", "Logs", "LogsContainers", "Memory", "Mounts", "Netstat", "NetworkDeviceStats", "Processes",
         "ServiceList", "Stats", "SystemStat",
     ], READ),
@@ -94,13 +94,13 @@ static ROWS: [Row; 25] = [
         "EtcdAlarmDisarm", "EtcdDefragment", "Reboot", "ServiceRestart", "ServiceStart", "ServiceStop", "Shutdown",
     ], OPERATE),
     served(MACHINE, &[
-        "Bootstrap", "EtcdForfeitLeadership", "EtcdLeaveCluster", "EtcdRemoveMemberByID", "Kubeconfig", "Read",
+        "Bootstrap", "Copy", "EtcdForfeitLeadership", "EtcdLeaveCluster", "EtcdRemoveMemberByID", "Kubeconfig", "Read",
         "Rollback",
     ], ADMIN),
-    absent(MACHINE, &["DiskUsage"], READ),
-    absent(MACHINE, &["ImagePull", "PacketCapture", "Restart"], OPERATE),
+    served(MACHINE, &["ImagePull"], OPERATE),
+    absent(MACHINE, &["PacketCapture", "Restart"], OPERATE),
     absent(MACHINE, &[
-        "Copy", "EtcdDowngradeCancel", "EtcdDowngradeEnable", "EtcdDowngradeValidate", "EtcdRecover",
+        "EtcdDowngradeCancel", "EtcdDowngradeEnable", "EtcdDowngradeValidate", "EtcdRecover",
     ], ADMIN),
     Row { old: Old::Open, ..served(STATE, &["Get", "List", "Watch"], READ) },
     Row { old: Old::Open, answer: Answer::ReadOnly, ..served(STATE, &["Create", "Update", "Destroy"], ADMIN) },
@@ -110,9 +110,11 @@ static ROWS: [Row; 25] = [
     served("cluster.ClusterService", &["HealthCheck"], READ),
     served("time.TimeService", &["Time", "TimeCheck"], READ),
     absent("inspect.InspectService", &["ControllerRuntimeDependencies"], READ),
-    Row { since: Since::Lifecycle, ..absent("machine.ImageService", &["List", "Verify"], READ | VERIFIER) },
-    Row { since: Since::Lifecycle, ..absent("machine.ImageService", &["Pull", "Import", "Remove"], OPERATE) },
-    Row { since: Since::Lifecycle, ..absent("machine.LifecycleService", &["Install", "Upgrade"], ADMIN) },
+    Row { since: Since::Lifecycle, ..served("machine.ImageService", &["List"], READ | VERIFIER) },
+    Row { since: Since::Lifecycle, ..absent("machine.ImageService", &["Verify"], READ | VERIFIER) },
+    Row { since: Since::Lifecycle, ..served("machine.ImageService", &["Pull", "Remove"], OPERATE) },
+    Row { since: Since::Lifecycle, ..absent("machine.ImageService", &["Import"], OPERATE) },
+    Row { since: Since::Lifecycle, ..served("machine.LifecycleService", &["Install", "Upgrade"], ADMIN) },
     Row { since: Since::Removal, in_maintenance: true, ..absent("machine.LVMService", &[
         "LogicalVolumeRemove", "VolumeGroupRemove", "PhysicalVolumeRemove",
     ], ADMIN) },

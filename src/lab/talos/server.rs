@@ -61,6 +61,8 @@ impl Server {
         let storage = wire::storage::storage_service_server::StorageServiceServer::new(face.clone());
         let cluster = wire::cluster::cluster_service_server::ClusterServiceServer::new(face.clone());
         let time = wire::time::time_service_server::TimeServiceServer::new(face.clone());
+        let lifecycle = wire::machine::lifecycle_service_server::LifecycleServiceServer::new(face.clone());
+        let images = wire::machine::image_service_server::ImageServiceServer::new(face.clone());
         let state = wire::cosi::state_server::StateServer::new(face.clone());
         let router = tonic::transport::Server::builder()
             .layer(gate::layer(face))
@@ -68,6 +70,8 @@ impl Server {
             .add_service(storage)
             .add_service(cluster)
             .add_service(time)
+            .add_service(lifecycle)
+            .add_service(images)
             .add_service(state.max_encoding_message_size(MESSAGE));
         tokio::spawn(async move {
             let ended = async move { drop(ends.await) };

@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Face, Replies, access, apply, etcd, events, health, info, inside, power, state};
+use super::{Face, Replies, access, apply, etcd, events, health, info, inside, lifecycle, power, state};
 use crate::talos::wire::{cluster, common, cosi, machine, storage, time};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -106,7 +106,7 @@ impl machine::machine_service_server::MachineService for Face {
     }
 
     async fn rollback(&self, request: Request<machine::RollbackRequest>) -> Answer<machine::RollbackResponse> {
-        self.call("machine.MachineService/Rollback", request, power::rollback).await.map(Response::new)
+        self.call("machine.MachineService/Rollback", request, lifecycle::rollback).await.map(Response::new)
     }
 
     async fn service_list(&self, request: Request<()>) -> Answer<machine::ServiceListResponse> {
@@ -118,11 +118,19 @@ impl machine::machine_service_server::MachineService for Face {
     }
 
     async fn upgrade(&self, request: Request<machine::UpgradeRequest>) -> Answer<machine::UpgradeResponse> {
-        self.call("machine.MachineService/Upgrade", request, power::upgrade).await.map(Response::new)
+        self.call("machine.MachineService/Upgrade", request, lifecycle::upgrade).await.map(Response::new)
     }
 
     async fn containers(&self, request: Request<machine::ContainersRequest>) -> Answer<machine::ContainersResponse> {
         self.call("machine.MachineService/Containers", request, inside::containers).await.map(Response::new)
+    }
+
+    async fn copy(&self, request: Request<machine::CopyRequest>) -> Answer<Replies<common::Data>> {
+        self.stream("machine.MachineService/Copy", request, inside::copy).await.map(Response::new)
+    }
+
+    async fn disk_usage(&self, request: Request<machine::DiskUsageRequest>) -> Answer<Replies<machine::DiskUsageInfo>> {
+        self.stream("machine.MachineService/DiskUsage", request, inside::usage).await.map(Response::new)
     }
 
     async fn cpu_freq_stats(&self, request: Request<()>) -> Answer<machine::CpuFreqStatsResponse> {
@@ -158,6 +166,10 @@ impl machine::machine_service_server::MachineService for Face {
         request: Request<machine::ImageListRequest>,
     ) -> Answer<Replies<machine::ImageListResponse>> {
         self.stream("machine.MachineService/ImageList", request, inside::images).await.map(Response::new)
+    }
+
+    async fn image_pull(&self, request: Request<machine::ImagePullRequest>) -> Answer<machine::ImagePullResponse> {
+        self.call("machine.MachineService/ImagePull", request, lifecycle::pull).await.map(Response::new)
     }
 
     async fn list(&self, request: Request<machine::ListRequest>) -> Answer<Replies<machine::FileInfo>> {

@@ -9,8 +9,8 @@ use super::*;
 use crate::lab::fleet::Stage;
 use crate::talos::wire::cosi::ListRequest;
 use crate::talos::wire::machine::{
-    ContainersRequest, EtcdSnapshotRequest, ListRequest as ListFiles, MetaDeleteRequest, MetaWriteRequest, ReadRequest,
-    ServiceRequest,
+    ContainersRequest, CopyRequest, DiskUsageRequest, EtcdSnapshotRequest, ListRequest as ListFiles, MetaDeleteRequest,
+    MetaWriteRequest, ReadRequest, ServiceRequest,
 };
 use crate::talos::wire::storage::{BlockDeviceWipeDescriptor, BlockDeviceWipeRequest};
 
@@ -167,4 +167,44 @@ async fn meta_is_kept_and_disks_in_use_are_not_wiped() {
             client.storage().block_device_wipe(BlockDeviceWipeRequest { devices }).await.expect_err("it is refused");
         assert_eq!((refused.code(), refused.message()), (code, text));
     }
+}
+
+#[tokio::test]
+async fn files_are_copied_out_and_measured() {
+    let lab = lab().await;
+    let cluster = Cluster::new("v1.13.0", "1.13");
+    let ip = Ipv4Addr::new(10, 83, 0, 5);
+    lab.install(&cluster, 101, Role::ControlPlane, ip).await;
+    lab.until("boot", |world| (world.fleet.machine(101)?.stage == Stage::Booting).then_some(())).await;
+    let client = Client::mutual(&lab, ip.into(), &cluster.credentials()).await;
+    let copy = async |path: &str| {
+        let request = CopyRequest { root_path: path.to_owned() };
+        let mut stream = client.machine().copy(request).await.expect("an administrator may").into_inner();
+        let (mut bytes, mut error) = (Vec::new(), String::new());
+        while let Some(piece) = stream.message().await.unwrap() {
+            bytes.extend(piece.bytes);
+            error.push_str(&piece.metadata.unwrap_or_default().error);
+        }
+        (bytes, error)
+    };
+    let (bytes, _) = copy("/etc").await;
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&bytes[..]));
+    let mut files = std::collections::BTreeMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut entry, &mut text).unwrap();
+        files.insert(entry.path().unwrap().to_string_lossy().into_owned(), text);
+    }
+    assert_eq!(files["hostname"], "m-101\n");
+    assert!(copy("/nowhere").await.1.contains("no such file or directory"));
+    let request = DiskUsageRequest { all: true, paths: vec!["/etc".into()], ..DiskUsageRequest::default() };
+    let mut stream = client.machine().disk_usage(request).await.unwrap().into_inner();
+    let mut found = Vec::new();
+    while let Some(info) = stream.message().await.unwrap() {
+        found.push((info.relative_name, info.size));
+    }
+    let (last, total) = found.pop().expect("the directory itself comes last");
+    assert_eq!((last.as_str(), total), (".", 4096 + found.iter().map(|(_, size)| size).sum::<i64>()));
+    assert!(found.contains(&("hostname".to_owned(), 6)), "{found:?}");
 }

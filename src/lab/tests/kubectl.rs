@@ -42,6 +42,47 @@ async fn cluster() -> (Lab, String) {
 }
 
 #[tokio::test]
+async fn nodes_are_cordoned_drained_labelled_tainted_and_deleted() {
+    let (lab, config) = cluster().await;
+    let run = async |arguments: &[&str]| {
+        let said = kubectl(&config, arguments).await;
+        assert!(said.good, "{arguments:?}: {said:?}");
+        said.out
+    };
+    run(&["cordon", "m-102"]).await;
+    assert!(run(&["get", "node", "m-102"]).await.contains("Ready,SchedulingDisabled"));
+    let here = ["get", "pods", "-A", "--field-selector", "spec.nodeName=m-102", "-o", "name"];
+    let before = run(&here).await;
+    assert!(before.contains("coredns-"), "{before}");
+    run(&["drain", "m-102", "--ignore-daemonsets", "--timeout=20s"]).await;
+    let after = run(&here).await;
+    assert!(!after.contains("coredns-") && after.contains("kube-flannel-"), "{after}");
+    run(&["uncordon", "m-102"]).await;
+    assert!(run(&here).await.contains("coredns-"), "it takes pods again");
+    run(&["label", "node", "m-102", "role=storage"]).await;
+    run(&["annotate", "node", "m-102", "who=me"]).await;
+    run(&["taint", "node", "m-102", "dedicated=storage:NoSchedule"]).await;
+    assert_eq!(run(&["get", "nodes", "-l", "role=storage", "-o", "name"]).await, "node/m-102\n");
+    let path = "jsonpath={.metadata.annotations.who} {.spec.taints[*].key}";
+    assert_eq!(run(&["get", "node", "m-102", "-o", path]).await, "me dedicated");
+    run(&["taint", "node", "m-102", "dedicated-"]).await;
+    run(&["label", "node", "m-102", "role-"]).await;
+    run(&["taint", "node", "m-101", "node-role.kubernetes.io/control-plane-"]).await;
+    assert_eq!(run(&["get", "nodes", "-o", "jsonpath={.items[*].spec.taints}"]).await, "");
+    assert_eq!(run(&["get", "nodes", "-l", "role", "-o", "name"]).await, "");
+    run(&["delete", "node", "m-102", "--dry-run=server"]).await;
+    run(&["delete", "node", "m-102"]).await;
+    assert_eq!(run(&["get", "nodes", "-o", "name"]).await, "node/m-101\n");
+    // The kubelet registers when it starts.
+    lab.shared().lock().fleet.reboot(102, false);
+    lab.shared().wake();
+    lab.running(102).await;
+    assert!(run(&["get", "nodes", "-o", "name"]).await.contains("node/m-102"));
+    let refused = kubectl(&config, &["create", "namespace", "mine"]).await;
+    assert!(!refused.good && refused.err.contains("takes changes of nodes, and nothing else"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn kubectl_finds_what_it_asks_for() {
     let (_lab, config) = cluster().await;
     for (arguments, parts) in [
@@ -97,7 +138,8 @@ async fn kubectl_is_refused_in_the_servers_words() {
             &["--as", "bob", "get", "pod", "a", "-n", "kube-system"],
             "pods \"a\" is forbidden: User \"bob\" cannot get resource \"pods\" in API group \"\" in the namespace \"kube-system\"",
         ),
-        (&["delete", "node", "m-101"], "Error from server (MethodNotAllowed)"),
+        (&["delete", "node", "nope"], "Error from server (NotFound): nodes \"nope\" not found"),
+        (&["create", "namespace", "mine"], "Error from server (MethodNotAllowed)"),
     ] {
         let said = kubectl(&config, arguments).await;
         assert!(!said.good && said.err.contains(text), "{arguments:?}: {said:?}");

@@ -7,8 +7,10 @@ mod inside;
 mod kubectl;
 mod life;
 mod maintenance;
+mod resources;
 mod routing;
 mod site;
+mod upgrade;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;

@@ -123,3 +123,18 @@ fn time_is_counted_from_power_on() {
     assert_eq!(*bench.stage(vmid), Stage::Maintenance);
     assert_eq!(bench.fleet.next_due(), None);
 }
+
+#[test]
+fn a_seed_may_be_a_disk_that_was_imported() {
+    let mut bench = Bench::new();
+    let path = format!("{}/tests/fixtures/cidata/fat12.img.gz", env!("CARGO_MANIFEST_DIR"));
+    let mut bytes = Vec::new();
+    let packed = std::fs::File::open(path).unwrap();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(packed), &mut bytes).unwrap();
+    let mut hardware = vm(101, &image("v1.12.4", "nocloud", true));
+    let seed = Medium::Disk { volid: "seed-101".into(), bytes: 1 << 20, serial: None };
+    hardware.drives.push(Drive { device: "scsi1".into(), medium: seed });
+    bench.fleet.imprint("seed-101", &bytes);
+    bench.boot(hardware);
+    assert_eq!((bench.stage(101), bench.system(101).hostname.as_str()), (&Stage::Maintenance, "from-iso"));
+}

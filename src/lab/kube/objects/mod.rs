@@ -51,6 +51,12 @@ pub(super) fn all(cluster: &Cluster<'_>) -> Vec<(&'static Kind, Value)> {
     objects
 }
 
+/// The object of a node as nobody has edited it.
+pub(super) fn bare_node(etcd: &fleet::Etcd, name: &str) -> Option<Value> {
+    let record = fleet::Node { edit: fleet::Edit::default(), ..etcd.nodes.get(name)?.clone() };
+    Some(nodes::of(&Node { name, record: &record, ready: true, alive: true }, 0).1)
+}
+
 type Objects = Vec<(&'static Kind, Value)>;
 
 fn kind(plural: &str) -> &'static Kind {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Cluster, Node, Objects, object, suffix};
-use crate::lab::fleet::KERNEL;
+use crate::lab::fleet::{Edit, KERNEL};
 
 /// Talos's kubelet reserves this much of a node's memory (MiB).
 const RESERVED: u64 = 100 + 384;
@@ -22,7 +22,7 @@ pub(super) fn add(cluster: &Cluster<'_>, objects: &mut Objects) {
     }
 }
 
-fn of(node: &Node<'_>, index: usize) -> (&'static super::Kind, Value) {
+pub(super) fn of(node: &Node<'_>, index: usize) -> (&'static super::Kind, Value) {
     let Node { name, record, ready, alive } = node;
     let mut labels = json!({
         "beta.kubernetes.io/arch": "amd64", "beta.kubernetes.io/os": "linux",
@@ -32,9 +32,20 @@ fn of(node: &Node<'_>, index: usize) -> (&'static super::Kind, Value) {
         labels["node-role.kubernetes.io/control-plane"] = json!("");
         labels["node.kubernetes.io/exclude-from-external-load-balancers"] = json!("");
     }
+    Edit::overlay(&mut labels, &record.edit.labels);
+    let mut annotations =
+        json!({"node.alpha.kubernetes.io/ttl": "0", "volumes.kubernetes.io/controller-managed-attach-detach": "true"});
+    Edit::overlay(&mut annotations, &record.edit.annotations);
     let mut taints = Vec::new();
-    if record.tainted {
-        taints.push(json!({"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}));
+    match &record.edit.taints {
+        Some(edited) => taints.clone_from(edited),
+        None if record.tainted => {
+            taints.push(json!({"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}));
+        }
+        None => {}
+    }
+    if record.edit.unschedulable {
+        taints.push(json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}));
     }
     if !alive {
         taints.push(json!({"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}));
@@ -46,11 +57,14 @@ fn of(node: &Node<'_>, index: usize) -> (&'static super::Kind, Value) {
     if !taints.is_empty() {
         spec["taints"] = json!(taints);
     }
+    if record.edit.unschedulable {
+        spec["unschedulable"] = json!(true);
+    }
     let memory = record.memory_mib * 1024 * 97 / 100;
     let size = |memory: u64, cpu: String| json!({"cpu": cpu, "ephemeral-storage": "28Gi", "hugepages-2Mi": "0", "memory": format!("{memory}Ki"), "pods": "110"});
     let id = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, name.as_bytes());
     let rest = json!({
-        "metadata": {"annotations": {"node.alpha.kubernetes.io/ttl": "0", "volumes.kubernetes.io/controller-managed-attach-detach": "true"}},
+        "metadata": {"annotations": annotations},
         "spec": spec,
         "status": {
             "addresses": [{"type": "InternalIP", "address": node.ip()}, {"type": "Hostname", "address": name}],

@@ -36,14 +36,16 @@ pub(super) fn add(cluster: &Cluster<'_>, objects: &mut Objects) {
     if !cluster.nodes.iter().any(|node| node.is_control_plane() && node.record.coredns) {
         return;
     }
-    let ready: Vec<&Node<'_>> = cluster.nodes.iter().filter(|node| node.ready).collect();
+    let ready: Vec<&Node<'_>> = cluster.nodes.iter().filter(|node| node.ready && !node.record.edit.drained).collect();
     for copy in 0..COPIES {
         let home = if ready.is_empty() { None } else { Some(ready[copy % ready.len()]) };
         let labels = json!({"k8s-app": "kube-dns", "pod-template-hash": "7d764666f9"});
         let image = "registry.k8s.io/coredns/coredns:v1.13.1".to_owned();
         let pod = Pod { app: "coredns", image, home, runs: home.is_some(), host: false };
         let owner = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": COREDNS, "uid": COREDNS, "controller": true}]);
-        objects.push(pod.object(&format!("{COREDNS}-{}", suffix(&copy.to_string())), &labels, &owner));
+        // Where it runs is part of its name: a pod that moves is another pod.
+        let name = home.map_or("", |node| node.name);
+        objects.push(pod.object(&format!("{COREDNS}-{}", suffix(&format!("{copy}/{name}"))), &labels, &owner));
     }
 }
 

@@ -155,10 +155,19 @@ pub(in crate::lab::talos) fn images(
     request: &ImageListRequest,
     _: &Peer,
 ) -> Result<Replies<ImageListResponse>, Status> {
+    images_of(face, world, request).map(replies)
+}
+
+/// The images of a namespace: what the machine needs, and what was pulled by hand.
+pub(in crate::lab::talos) fn images_of(
+    face: &Face,
+    world: &World,
+    request: &ImageListRequest,
+) -> Result<Vec<ImageListResponse>, Status> {
     let machine = face.machine(world)?;
     let booted = matches!(machine.stage, Stage::Booting | Stage::Running);
     let config = machine.system.as_ref().and_then(|system| system.config.as_ref()).filter(|_| booted);
-    let Some(config) = config else { return Ok(replies(Vec::new())) };
+    let Some(config) = config else { return Ok(Vec::new()) };
     let version = &config.kubernetes_version;
     let kubernetes = || {
         let apps: &[&str] = match machine.role() {
@@ -186,5 +195,6 @@ pub(in crate::lab::talos) fn images(
             created_at: None,
         }
     };
-    Ok(replies(names.into_iter().map(image).collect()))
+    let pulled = face.system(world)?.pulled.keys().cloned();
+    Ok(names.into_iter().chain(pulled).map(image).collect())
 }

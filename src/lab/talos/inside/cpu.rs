@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use tonic::Status;
 
 use super::uptime;
+use crate::lab::fleet::Machine;
 use crate::lab::talos::Face;
 use crate::lab::talos::server::Peer;
 use crate::lab::world::World;
@@ -96,15 +97,19 @@ pub(in crate::lab::talos) fn memory(
     (): &(),
     _: &Peer,
 ) -> Result<MemoryResponse, Status> {
-    // The kernel keeps a few percent for itself.
-    let total = face.machine(world)?.hardware.memory_mib * 1024 * 97 / 100;
-    let meminfo = MemInfo {
+    let meminfo = meminfo(face.machine(world)?);
+    Ok(MemoryResponse { messages: vec![Memory { metadata: None, meminfo: Some(meminfo) }] })
+}
+
+/// How the memory of a machine is used, in KiB. The kernel keeps a few percent for itself.
+pub(in crate::lab::talos) fn meminfo(machine: &Machine) -> MemInfo {
+    let total = machine.hardware.memory_mib * 1024 * 97 / 100;
+    MemInfo {
         memtotal: total,
         memfree: total / 2,
         memavailable: total * 3 / 4,
         buffers: total / 200,
         cached: total / 4,
         shmem: total / 100,
-    };
-    Ok(MemoryResponse { messages: vec![Memory { metadata: None, meminfo: Some(meminfo) }] })
+    }
 }

@@ -17,7 +17,7 @@ use crate::talos::wire::machine::{FileInfo, ListRequest, ReadRequest};
 const GO_DIR: u32 = 1 << 31;
 
 /// Every regular file by its path.
-fn all(face: &Face, world: &World) -> Result<BTreeMap<String, String>, Status> {
+pub(super) fn all(face: &Face, world: &World) -> Result<BTreeMap<String, String>, Status> {
     let (machine, system) = (face.machine(world)?, face.system(world)?);
     let up = uptime(face, world)?.as_secs_f64();
     let mut files = BTreeMap::from(
@@ -81,19 +81,7 @@ pub(in crate::lab::talos) fn list(
         (true, Ok(0) | Err(_)) => usize::MAX,
         (true, Ok(depth)) => depth.saturating_add(1),
     };
-    // Relative path to size; a directory has none.
-    let mut found: BTreeMap<String, Option<usize>> = BTreeMap::new();
-    if let Some(text) = files.get(&root) {
-        found.insert(root.rsplit('/').next().unwrap_or_default().to_owned(), Some(text.len()));
-    }
-    for (path, text) in &files {
-        let Some(relative) = path.strip_prefix(&below) else { continue };
-        found.insert(".".into(), None);
-        let parts: Vec<&str> = relative.split('/').collect();
-        for end in 1..=parts.len().min(depth) {
-            found.insert(parts[..end].join("/"), (end == parts.len()).then_some(text.len()));
-        }
-    }
+    let found = tree(&files, &root, depth);
     if found.is_empty() {
         return Err(Status::unknown(format!("lstat {root}: no such file or directory")));
     }
@@ -110,4 +98,22 @@ pub(in crate::lab::talos) fn list(
         ..FileInfo::default()
     });
     Ok(replies(infos.collect()))
+}
+
+/// What is below `root`: relative path to size; a directory has none.
+pub(super) fn tree(files: &BTreeMap<String, String>, root: &str, depth: usize) -> BTreeMap<String, Option<usize>> {
+    let below = if root == "/" { "/".to_owned() } else { format!("{root}/") };
+    let mut found = BTreeMap::new();
+    if let Some(text) = files.get(root) {
+        found.insert(root.rsplit('/').next().unwrap_or_default().to_owned(), Some(text.len()));
+    }
+    for (path, text) in files {
+        let Some(relative) = path.strip_prefix(&below) else { continue };
+        found.insert(".".into(), None);
+        let parts: Vec<&str> = relative.split('/').collect();
+        for end in 1..=parts.len().min(depth) {
+            found.insert(parts[..end].join("/"), (end == parts.len()).then_some(text.len()));
+        }
+    }
+    found
 }

@@ -3,15 +3,17 @@
 //! Figures follow from the hardware and from the time since the boot, so that two
 //! looks at one machine agree and a difference of two looks is a rate.
 
+mod archive;
 mod containers;
 mod control;
 mod cpu;
 mod files;
 mod traffic;
 
-pub(super) use containers::{containers, images, log_names, processes, stats};
+pub(super) use archive::{copy, usage};
+pub(super) use containers::{containers, images, images_of, log_names, processes, stats};
 pub(super) use control::{restart, start, stop};
-pub(super) use cpu::{cpus, frequencies, load, memory, system};
+pub(super) use cpu::{cpus, frequencies, load, meminfo, memory, system};
 pub(super) use files::{list, read};
 pub(super) use traffic::{connections, disks, mounts, network};
 

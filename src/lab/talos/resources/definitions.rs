@@ -45,23 +45,28 @@ pub fn namespaces(minor: &Minor) -> impl Iterator<Item = &'static str> {
 
 /// `None`: no such type. Else whether it is sensitive. The check forgives letter case; the store does not.
 pub fn known(kind: &str, minor: &Minor) -> Option<bool> {
-    of(minor).find(|known| known.name.eq_ignore_ascii_case(kind)).map(|known| known.sensitive)
+    of(minor).find(|known| known.name.eq_ignore_ascii_case(kind)).map(|known| known.is_sensitive(minor.minor))
+}
+
+/// The row of a type that this minor has, by its exact name.
+pub(super) fn find(kind: &str, minor: &Minor) -> Option<&'static Kind> {
+    of(minor).find(|known| known.name == kind)
 }
 
 fn of(minor: &Minor) -> impl Iterator<Item = &'static Kind> {
-    KINDS.iter().filter(move |kind| (kind.since..=kind.until).contains(&minor.minor))
+    KINDS.iter().filter(move |kind| kind.minors.has(minor.minor))
 }
 
 /// The resources of namespace `meta`: the same on every machine of a minor.
 pub fn meta(minor: &Minor) -> Vec<Resource> {
     let namespaces = namespaces(minor).map(|name| resource(META, NAMESPACE_TYPE, name, &String::new(), &json!({})));
-    of(minor).map(definition).chain(namespaces).collect()
+    of(minor).map(|kind| definition(kind, minor.minor)).chain(namespaces).collect()
 }
 
-fn definition(kind: &Kind) -> Resource {
+fn definition(kind: &Kind, minor: u32) -> Resource {
     let (plural, _) = kind.name.split_once('.').unwrap_or((kind.name, ""));
-    let display = singular(plural);
-    let mut aliases: Vec<String> = kind.aliases.iter().map(|&alias| alias.to_owned()).collect();
+    let display = kind.display.map_or_else(|| singular(plural), str::to_owned);
+    let mut aliases: Vec<String> = kind.aliases(minor).map(str::to_owned).collect();
     let mut all: Vec<String> = Vec::new();
     if kind.automatic {
         aliases.push(display.to_lowercase());
@@ -77,9 +82,8 @@ fn definition(kind: &Kind) -> Resource {
     }
     all.extend(aliases.iter().cloned());
     let columns: Vec<PrintColumn> = kind
-        .columns
-        .iter()
-        .map(|(name, path)| PrintColumn { name: (*name).to_owned(), json_path: format!("{{{path}}}") })
+        .columns(minor)
+        .map(|(name, path)| PrintColumn { name: name.to_owned(), json_path: path.to_owned() })
         .collect();
     let shown: Vec<_> =
         columns.iter().map(|column| json!({"name": column.name, "jsonPath": column.json_path})).collect();
@@ -87,7 +91,10 @@ fn definition(kind: &Kind) -> Resource {
         "type": kind.name, "displayType": display, "defaultNamespace": kind.namespace, "aliases": aliases,
         "allAliases": all, "printColumns": shown,
     });
-    if kind.sensitive {
+    if !kind.automatic {
+        yaml["skipAutomaticAliases"] = json!(true);
+    }
+    if kind.is_sensitive(minor) {
         yaml["sensitivity"] = json!("sensitive");
     }
     let spec = ResourceDefinitionSpec {
@@ -97,7 +104,7 @@ fn definition(kind: &Kind) -> Resource {
         aliases,
         all_aliases: all,
         print_columns: columns,
-        sensitivity: if kind.sensitive { Sensitivity::Sensitive } else { Sensitivity::NonSensitive }.into(),
+        sensitivity: if kind.is_sensitive(minor) { Sensitivity::Sensitive } else { Sensitivity::NonSensitive }.into(),
     };
     resource(META, DEFINITIONS, kind.name.to_lowercase(), &spec, &yaml)
 }

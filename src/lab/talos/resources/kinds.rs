@@ -1,236 +1,115 @@
-//! Every type of resource that a machine knows, with what talosctl needs to find and print it.
-//!
-//! Talos 1.11 to 1.14: the definitions in pkg/machinery/resources. One row for a type;
-//! whether the lab ever has such a resource is another matter.
+//! Every type of resource that a machine knows, read from `kinds.txt`, where the columns are explained.
+
+use std::sync::LazyLock;
+
+/// Some minors, the first and the last one counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Minors {
+    since: u32,
+    until: u32,
+}
 
 /// One type of resource.
+#[derive(Debug)]
 pub(super) struct Kind {
     /// In full, as `LinkStatuses.net.talos.dev`.
     pub(super) name: &'static str,
     /// Where a client looks that was told no namespace.
     pub(super) namespace: &'static str,
-    pub(super) aliases: Names,
+    pub(super) minors: Minors,
+    aliases: Vec<(&'static str, Minors)>,
     /// Title and path below the spec.
-    pub(super) columns: Columns,
-    /// Only an administrator may read it.
-    pub(super) sensitive: bool,
+    columns: Vec<(&'static str, &'static str, Minors)>,
+    sensitive: Option<u32>,
     /// It is also found by its singular, its capitals, and what precedes a dot of its name.
     pub(super) automatic: bool,
-    /// The first and the last minor that have it.
-    pub(super) since: u32,
-    pub(super) until: u32,
-}
-
-type Names = &'static [&'static str];
-type Columns = &'static [(&'static str, &'static str)];
-
-const fn open(name: &'static str, namespace: &'static str, aliases: Names, columns: Columns) -> Kind {
-    Kind { name, namespace, aliases, columns, sensitive: false, automatic: true, since: 0, until: u32::MAX }
-}
-
-const fn sensitive(name: &'static str, namespace: &'static str, aliases: Names, columns: Columns) -> Kind {
-    Kind { sensitive: true, ..open(name, namespace, aliases, columns) }
+    /// Its singular, where no rule gives it.
+    pub(super) display: Option<&'static str>,
 }
 
 /// In the order of their groups.
-#[rustfmt::skip]
-pub(super) static KINDS: [Kind; 198] = [
-    open("Namespaces.meta.cosi.dev", "meta", &["ns"], &[("Description", ".description")]),
-    open("ResourceDefinitions.meta.cosi.dev", "meta", &["api-resources"], &[("Aliases", ".aliases[:]")]),
-    open("BlockDevices.block.talos.dev", "runtime", &[], &[("Type", ".type"), ("PartitionName", ".partitionName"), ("Generation", ".generation")]),
-    open("BlockSymlinks.block.talos.dev", "runtime", &[], &[]),
-    open("DiscoveredVolumes.block.talos.dev", "runtime", &[], &[("Type", ".type"), ("Size", ".pretty_size"), ("Discovered", ".name"), ("Label", ".label"), ("PartitionLabel", ".partition_label")]),
-    Kind { since: 14, ..open("DiscoveredVolumesStatuses.block.talos.dev", "runtime", &[], &[("Ready", ".ready")]) },
-    open("DiscoveryRefreshRequests.block.talos.dev", "runtime", &[], &[("Request", ".request")]),
-    open("DiscoveryRefreshStatuses.block.talos.dev", "runtime", &[], &[("Request", ".request")]),
-    open("Disks.block.talos.dev", "runtime", &[], &[("Size", ".pretty_size"), ("Read Only", ".readonly"), ("Transport", ".transport"), ("Rotational", ".rotational"), ("WWID", ".wwid"), ("Model", ".model"), ("Serial", ".serial")]),
-    Kind { since: 14, ..open("FSScrubSchedules.block.talos.dev", "runtime", &[], &[("Filesystem", ".filesystem"), ("Interval", ".interval"), ("Next Scrub", ".nextScrub")]) },
-    Kind { since: 14, ..open("FSScrubStatuses.block.talos.dev", "runtime", &[], &[("Mountpoint", ".mountpoint"), ("Interval", ".interval"), ("Latest start time", ".time"), ("Latest run duration", ".duration"), ("Latest status", ".status")]) },
-    open("MountRequests.block.talos.dev", "runtime", &[], &[("Volume", ".volumeID"), ("Parent", ".parentID"), ("Requesters", ".requesters")]),
-    open("MountStatuses.block.talos.dev", "runtime", &[], &[("Source", ".source"), ("Target", ".target"), ("Filesystem", ".filesystem"), ("Volume", ".spec.volumeID")]),
-    open("SwapStatuses.block.talos.dev", "runtime", &["swap", "swaps"], &[("Device", ".device"), ("Size", ".sizeHuman"), ("Used", ".usedHuman"), ("Priority", ".priority")]),
-    open("SystemDisks.block.talos.dev", "runtime", &[], &[("Disk", ".diskID")]),
-    open("UserDiskConfigStatuses.block.talos.dev", "runtime", &[], &[("Ready", ".ready")]),
-    sensitive("VolumeConfigs.block.talos.dev", "runtime", &[], &[]),
-    open("VolumeLifecycles.block.talos.dev", "runtime", &[], &[]),
-    open("VolumeMountRequests.block.talos.dev", "runtime", &[], &[("Volume ID", ".volumeID"), ("Requester", ".requester")]),
-    open("VolumeMountStatuses.block.talos.dev", "runtime", &[], &[("Volume ID", ".volumeID"), ("Requester", ".requester"), ("Target", ".target")]),
-    open("VolumeStatuses.block.talos.dev", "runtime", &[], &[("Type", ".type"), ("Phase", ".phase"), ("Location", ".location"), ("Size", ".prettySize")]),
-    Kind { since: 14, ..open("VolumeTrimSchedules.block.talos.dev", "runtime", &[], &[("Filesystem", ".filesystem"), ("Interval", ".interval"), ("Next Trim", ".nextTrim")]) },
-    open("ZswapStatuses.block.talos.dev", "runtime", &[], &[("Total Size", ".totalSizeHuman"), ("Stored Pages", ".storedPages"), ("Written Back", ".writtenBackPages"), ("Pool Limit Hit", ".poolLimitHit")]),
-    open("Affiliates.cluster.talos.dev", "cluster", &[], &[("Hostname", ".hostname"), ("Machine Type", ".machineType"), ("Addresses", ".addresses")]),
-    sensitive("DiscoveryConfigs.cluster.talos.dev", "config", &[], &[]),
-    open("Identities.cluster.talos.dev", "cluster", &[], &[("ID", ".nodeId")]),
-    open("Infos.cluster.talos.dev", "cluster", &[], &[("Cluster ID", ".clusterId"), ("Cluster Name", ".clusterName")]),
-    open("KubernetesAccessConfigs.cluster.talos.dev", "config", &[], &[]),
-    open("Members.cluster.talos.dev", "cluster", &[], &[("Hostname", ".hostname"), ("Machine Type", ".machineType"), ("OS", ".operatingSystem"), ("Addresses", ".addresses")]),
-    sensitive("MachineConfigs.config.talos.dev", "config", &[], &[]),
-    open("MachineTypes.config.talos.dev", "config", &[], &[("Type", "@")]),
-    Kind { since: 14, ..open("ContainerSpecs.containers.talos.dev", "containers", &["containerspec", "containerspecs"], &[("Image", ".image.ref")]) },
-    Kind { since: 14, ..open("BaseRuntimeSpecConfigs.cri.talos.dev", "cri", &[], &[]) },
-    Kind { since: 14, ..sensitive("CustomizationConfigs.cri.talos.dev", "cri", &[], &[]) },
-    open("ImageCacheConfigs.cri.talos.dev", "cri", &[], &[("Status", ".status"), ("CopyStatus", ".copyStatus"), ("Roots", ".roots")]),
-    sensitive("RegistryConfigs.cri.talos.dev", "cri", &[], &[]),
-    open("SeccompProfiles.cri.talos.dev", "cri", &[], &[]),
-    open("EtcdConfigs.etcd.talos.dev", "etcd", &[], &[("Image", ".image")]),
-    open("EtcdMembers.etcd.talos.dev", "etcd", &[], &[("Member ID", ".memberID")]),
-    open("EtcdSpecs.etcd.talos.dev", "etcd", &[], &[("Name", ".name"), ("AdvertisedAddresses", ".advertisedAddresses"), ("ListenPeerAddresses", ".listenPeerAddresses"), ("ListenClientAddresses", ".listenClientAddresses")]),
-    open("PKIStatuses.etcd.talos.dev", "etcd", &[], &[("Ready", ".ready"), ("Secrets Version", ".version")]),
-    sensitive("EtcFileSpecs.files.talos.dev", "files", &[], &[]),
-    open("EtcFileStatuses.files.talos.dev", "files", &[], &[]),
-    Kind { since: 14, ..open("CPUCores.hardware.talos.dev", "hardware", &["cpucore", "cpucores"], &[("Socket", ".socket"), ("Core", ".coreID"), ("Model", ".modelName"), ("Logical CPUs", ".logicalCPUs")]) },
-    open("MemoryModules.hardware.talos.dev", "hardware", &["memorymodules", "ram"], &[("Manufacturer", ".manufacturer"), ("Model", ".productName"), ("SizeMiB", ".sizeMiB")]),
-    open("PCIDevices.hardware.talos.dev", "hardware", &["devices", "device"], &[("Class", ".class"), ("Subclass", ".subclass"), ("Vendor", ".vendor"), ("Product", ".product")]),
-    open("PCRStatuses.hardware.talos.dev", "hardware", &[], &[]),
-    open("Processors.hardware.talos.dev", "hardware", &["cpus", "cpu"], &[("Manufacturer", ".manufacturer"), ("Model", ".productName"), ("Cores", ".coreCount"), ("Threads", ".threadCount")]),
-    open("SystemInformations.hardware.talos.dev", "hardware", &["systeminformation"], &[("Manufacturer", ".manufacturer"), ("ProductName", ".productName"), ("Version", ".version"), ("SerialNumber", ".serialnumber"), ("UUID", ".uuid"), ("WakeUpType", ".wakeUpType"), ("SKUNumber", ".skuNumber")]),
-    sensitive("NodeAnnotationSpecs.k8s.talos.dev", "k8s", &[], &[("Value", ".value")]),
-    sensitive("NodeCordonedSpecs.k8s.talos.dev", "k8s", &[], &[]),
-    sensitive("NodeLabelSpecs.k8s.talos.dev", "k8s", &[], &[("Value", ".value")]),
-    sensitive("NodeTaintSpecs.k8s.talos.dev", "k8s", &[], &[("Effect", ".effect"), ("Value", ".value")]),
-    sensitive("APIServerConfigs.kubernetes.talos.dev", "controlplane", &[], &[]),
-    open("AdmissionControlConfigs.kubernetes.talos.dev", "controlplane", &[], &[]),
-    sensitive("AuditPolicyConfigs.kubernetes.talos.dev", "controlplane", &[], &[]),
-    Kind { since: 14, ..sensitive("AuthenticationConfigs.kubernetes.talos.dev", "controlplane", &[], &[]) },
-    sensitive("AuthorizationConfigs.kubernetes.talos.dev", "controlplane", &[], &[]),
-    open("BootstrapManifestsConfigs.kubernetes.talos.dev", "controlplane", &[], &[]),
-    open("ConfigStatuses.kubernetes.talos.dev", "controlplane", &[], &[("Ready", ".ready"), ("Secrets Version", ".version")]),
-    open("ControllerManagerConfigs.kubernetes.talos.dev", "controlplane", &[], &[]),
-    open("Endpoints.kubernetes.talos.dev", "controlplane", &[], &[("Addresses", ".addresses"), ("Hosts", ".hosts")]),
-    Kind { since: 14, ..sensitive("EtcdEncryptionConfigs.kubernetes.talos.dev", "k8s", &[], &[]) },
-    open("ExtraManifestsConfigs.kubernetes.talos.dev", "controlplane", &[], &[]),
-    open("KubePrismConfigs.kubernetes.talos.dev", "k8s", &[], &[("Host", ".host"), ("Port", ".port"), ("Endpoints", ".endpoints")]),
-    open("KubePrismEndpoints.kubernetes.talos.dev", "k8s", &[], &[("Hosts", ".endpoints[*].host"), ("Ports", ".endpoints[*].port")]),
-    open("KubePrismStatuses.kubernetes.talos.dev", "k8s", &[], &[("HOST", ".host"), ("HEALTHY", ".healthy")]),
-    sensitive("KubeletConfigs.kubernetes.talos.dev", "k8s", &[], &[]),
-    Kind { since: 12, ..open("KubeletKubeconfigs.kubernetes.talos.dev", "k8s", &[], &[("Hash", ".hash")]) },
-    open("KubeletLifecycles.kubernetes.talos.dev", "k8s", &[], &[]),
-    sensitive("KubeletSpecs.kubernetes.talos.dev", "k8s", &[], &[]),
-    Kind { since: 14, ..open("KubeletStatuses.kubernetes.talos.dev", "k8s", &[], &[("Image", ".image")]) },
-    open("ManifestStatuses.kubernetes.talos.dev", "controlplane", &[], &[]),
-    open("Manifests.kubernetes.talos.dev", "controlplane", &[], &[]),
-    open("NodeIPConfigs.kubernetes.talos.dev", "k8s", &[], &[]),
-    open("NodeIPs.kubernetes.talos.dev", "k8s", &[], &[]),
-    open("NodeStatuses.kubernetes.talos.dev", "k8s", &[], &[("Ready", ".nodeReady"), ("Unschedulable", ".unschedulable")]),
-    open("Nodenames.kubernetes.talos.dev", "k8s", &[], &[("Nodename", ".nodename")]),
-    open("SchedulerConfigs.kubernetes.talos.dev", "controlplane", &[], &[]),
-    open("SecretStatuses.kubernetes.talos.dev", "controlplane", &[], &[("Ready", ".ready"), ("Secrets Version", ".version")]),
-    open("StaticPodServerStatuses.kubernetes.talos.dev", "k8s", &[], &[]),
-    open("StaticPodStatuses.kubernetes.talos.dev", "k8s", &["podstatus"], &[("Ready", ".conditions[?(@.type==\"Ready\")].status")]),
-    open("StaticPods.kubernetes.talos.dev", "k8s", &[], &[]),
-    sensitive("KubeSpanConfigs.kubespan.talos.dev", "config", &[], &[]),
-    open("KubeSpanEndpoints.kubespan.talos.dev", "kubespan", &[], &[("Endpoint", ".endpoint"), ("Affiliate ID", ".affiliateID")]),
-    sensitive("KubeSpanIdentities.kubespan.talos.dev", "kubespan", &[], &[("Address", ".address"), ("PublicKey", ".publicKey")]),
-    open("KubeSpanPeerSpecs.kubespan.talos.dev", "kubespan", &[], &[("Label", ".label"), ("Endpoints", ".endpoints")]),
-    open("KubeSpanPeerStatuses.kubespan.talos.dev", "kubespan", &[], &[("Label", ".label"), ("Endpoint", ".endpoint"), ("State", ".state"), ("Rx", ".receiveBytes"), ("Tx", ".transmitBytes")]),
-    open("AddressSpecs.net.talos.dev", "network", &[], &[]),
-    open("AddressStatuses.net.talos.dev", "network", &["address", "addresses"], &[("Address", ".address"), ("Link", ".linkName")]),
-    Kind { since: 14, ..open("BGPInstanceConfigs.net.talos.dev", "network", &[], &[]) },
-    Kind { since: 14, ..open("BGPPeerStatuses.net.talos.dev", "network", &[], &[("Instance", ".instance"), ("Peer", ".peer"), ("Peer AS", ".peerASN"), ("State", ".state"), ("Since", ".since"), ("Received", ".received")]) },
-    open("DNSResolveCaches.net.talos.dev", "network", &[], &[("Status", ".status")]),
-    open("DNSUpstreams.net.talos.dev", "network", &[], &[("Healthy", ".healthy"), ("Address", ".addr")]),
-    sensitive("DeviceConfigSpecs.net.talos.dev", "network", &[], &[]),
-    open("EthernetSpecs.net.talos.dev", "network", &[], &[]),
-    open("EthernetStatuses.net.talos.dev", "network", &["ethtool"], &[("Link", ".linkState"), ("Speed", ".speedMbit")]),
-    open("HardwareAddresses.net.talos.dev", "network", &[], &[]),
-    open("HostDNSConfigs.net.talos.dev", "network", &[], &[("Enabled", ".enabled")]),
-    open("HostnameSpecs.net.talos.dev", "network", &[], &[]),
-    open("HostnameStatuses.net.talos.dev", "network", &["hostname"], &[("Hostname", ".hostname"), ("Domainname", ".domainname")]),
-    Kind { since: 12, ..open("LinkAliasSpecs.net.talos.dev", "network", &[], &[("Alias", ".alias")]) },
-    open("LinkRefreshes.net.talos.dev", "network", &[], &[]),
-    sensitive("LinkSpecs.net.talos.dev", "network", &[], &[]),
-    open("LinkStatuses.net.talos.dev", "network", &["link", "links"], &[("Alias", ".alias"), ("Type", ".type"), ("Kind", ".kind"), ("Hw Addr", ".hardwareAddr"), ("Oper State", ".operationalState"), ("Link State", ".linkState")]),
-    open("NetworkStatuses.net.talos.dev", "network", &["netstatus", "netstatuses"], &[("Address", ".addressReady"), ("Connectivity", ".connectivityReady"), ("Hostname", ".hostnameReady"), ("Etc", ".etcFilesReady")]),
-    open("NfTablesChains.net.talos.dev", "network", &["chain", "chains"], &[("Type", ".type"), ("Hook", ".hook"), ("Priority", ".priority"), ("Policy", ".policy")]),
-    open("NodeAddressFilters.net.talos.dev", "network", &[], &[("Include Subnets", ".includeSubnets"), ("Exclude Subnets", ".excludeSubnets")]),
-    open("NodeAddressSortAlgorithms.net.talos.dev", "network", &[], &[("Algorithm", ".algorithm")]),
-    open("NodeAddresses.net.talos.dev", "network", &[], &[("Addresses", ".addresses"), ("SortAlgorithm", ".sortAlgorithm")]),
-    sensitive("OperatorSpecs.net.talos.dev", "network", &[], &[]),
-    Kind { since: 12, ..open("PlatformConfigs.net.talos.dev", "network", &[], &[]) },
-    open("ProbeSpecs.net.talos.dev", "network", &[], &[]),
-    open("ProbeStatuses.net.talos.dev", "network", &["probe", "probes"], &[("Success", ".success")]),
-    open("ResolverSpecs.net.talos.dev", "network", &[], &[("Layer", ".layer"), ("Resolvers", ".dnsServers"), ("Search Domains", ".searchDomains")]),
-    open("ResolverStatuses.net.talos.dev", "network", &["resolvers"], &[("Resolvers", ".dnsServers"), ("Search Domains", ".searchDomains")]),
-    open("RouteSpecs.net.talos.dev", "network", &[], &[]),
-    open("RouteStatuses.net.talos.dev", "network", &["route", "routes"], &[("Destination", ".dst"), ("Gateway", ".gateway"), ("Link", ".outLinkName"), ("Metric", ".priority")]),
-    Kind { since: 13, ..open("RoutingRuleSpecs.net.talos.dev", "network", &[], &[]) },
-    Kind { since: 13, ..open("RoutingRuleStatuses.net.talos.dev", "network", &["routingrule", "routingrules"], &[("Src", ".src"), ("Dst", ".dst"), ("Table", ".table"), ("Priority", ".priority")]) },
-    Kind { since: 14, ..open("StaticHosts.net.talos.dev", "network", &[], &[("Addresses", ".addresses")]) },
-    open("TimeServerSpecs.net.talos.dev", "network", &[], &[("Timeservers", ".timeServers"), ("UseNTS", ".useNTS")]),
-    open("TimeServerStatuses.net.talos.dev", "network", &["timeserver", "timeservers"], &[("Timeservers", ".timeServers"), ("UseNTS", ".useNTS")]),
-    open("CPUStats.perf.talos.dev", "perf", &[], &[("User", ".cpuTotal.user"), ("System", ".cpuTotal.system")]),
-    open("MemoryStats.perf.talos.dev", "perf", &[], &[("Used", ".used"), ("Total", ".total")]),
-    Kind { since: 13, ..open("APIServiceConfigs.runtime.talos.dev", "runtime", &[], &[]) },
-    Kind { since: 14, ..open("BootIDs.runtime.talos.dev", "runtime", &[], &[("Boot ID", ".bootID")]) },
-    open("DevicesStatuses.runtime.talos.dev", "runtime", &[], &[("Ready", ".ready")]),
-    open("Diagnostics.runtime.talos.dev", "runtime", &[], &[("Message", ".message")]),
-    Kind { since: 13, ..open("Environments.runtime.talos.dev", "runtime", &["env"], &[("Variables", ".variables")]) },
-    open("EventSinkConfigs.runtime.talos.dev", "runtime", &[], &[]),
-    open("ExtensionServiceConfigStatuses.runtime.talos.dev", "runtime", &[], &[]),
-    sensitive("ExtensionServiceConfigs.runtime.talos.dev", "runtime", &[], &[]),
-    open("ExtensionStatuses.runtime.talos.dev", "runtime", &["extensions"], &[("Name", ".metadata.name"), ("Version", ".metadata.version")]),
-    Kind { since: 14, ..open("ImageFactorySchematics.runtime.talos.dev", "runtime", &[], &[("Schematic ID", ".schematicId"), ("Flavor", ".flavor"), ("API URL", ".apiUrl")]) },
-    open("KernelCmdlines.runtime.talos.dev", "runtime", &["cmdline"], &[("Cmdline", ".cmdline")]),
-    open("KernelModuleSpecs.runtime.talos.dev", "runtime", &[], &[]),
-    Kind { since: 14, ..open("KernelModuleStatuses.runtime.talos.dev", "runtime", &["module", "modules"], &[("Type", ".type"), ("State", ".state")]) },
-    open("KernelParamDefaultSpecs.runtime.talos.dev", "runtime", &[], &[]),
-    open("KernelParamSpecs.runtime.talos.dev", "runtime", &[], &[]),
-    open("KernelParamStatuses.runtime.talos.dev", "runtime", &["sysctls", "kernelparameters", "kernelparams"], &[("Current", ".current"), ("Default", ".default"), ("Unsupported", ".unsupported")]),
-    open("KmsgLogConfigs.runtime.talos.dev", "runtime", &[], &[]),
-    open("LoadedKernelModules.runtime.talos.dev", "runtime", &[], &[("State", ".state")]),
-    open("MachineResetSignals.runtime.talos.dev", "runtime", &[], &[]),
-    open("MachineStatuses.runtime.talos.dev", "runtime", &[], &[("Stage", ".stage"), ("Ready", ".status.ready")]),
-    open("MaintenanceServiceConfigs.runtime.talos.dev", "runtime", &[], &[]),
-    open("MaintenanceServiceRequests.runtime.talos.dev", "runtime", &[], &[]),
-    open("MetaKeys.runtime.talos.dev", "runtime", &["meta"], &[("Value", ".value")]),
-    open("MetaLoads.runtime.talos.dev", "runtime", &[], &[("Done", ".done")]),
-    Kind { automatic: false, ..open("MountStatuses.runtime.talos.dev", "runtime", &["mounts"], &[("Source", ".source"), ("Target", ".target"), ("Filesystem Type", ".filesystemType")]) },
-    open("PCIDriverRebindConfigs.runtime.talos.dev", "hardware", &[], &[("Name", ".name"), ("PCI ID", ".pciID"), ("TargetDriver", ".targetDriver")]),
-    open("PCIDriverRebindStatuses.runtime.talos.dev", "hardware", &["pcidriverrebinds"], &[("Name", ".name"), ("PCI ID", ".pciID"), ("TargetDriver", ".targetDriver")]),
-    Kind { since: 14, ..open("RebootRequests.runtime.talos.dev", "runtime", &[], &[]) },
-    Kind { since: 13, ..open("ServicePIDs.runtime.talos.dev", "runtime", &[], &[("PID", ".pid")]) },
-    Kind { since: 14, ..open("UnattendedInstallStatuses.runtime.talos.dev", "runtime", &[], &[("Phase", ".phase")]) },
-    open("UniqueMachineTokens.runtime.talos.dev", "runtime", &[], &[("Token", ".token")]),
-    Kind { since: 10, ..open("Versions.runtime.talos.dev", "runtime", &[], &[("Name", ".name"), ("Version", ".version")]) },
-    open("WatchdogTimerConfigs.runtime.talos.dev", "runtime", &[], &[("Device", ".device"), ("Timeout", ".timeout")]),
-    open("WatchdogTimerStatuses.runtime.talos.dev", "runtime", &[], &[("Device", ".device"), ("Timeout", ".timeout")]),
-    sensitive("ApiCertificates.secrets.talos.dev", "secrets", &[], &[]),
-    sensitive("CertSANs.secrets.talos.dev", "secrets", &[], &[]),
-    sensitive("EncryptionSalts.secrets.talos.dev", "secrets", &[], &[]),
-    sensitive("EtcdRootSecrets.secrets.talos.dev", "secrets", &[], &[]),
-    sensitive("EtcdSecrets.secrets.talos.dev", "secrets", &[], &[]),
-    sensitive("KubeletSecrets.secrets.talos.dev", "secrets", &[], &[]),
-    sensitive("KubernetesDynamicCerts.secrets.talos.dev", "secrets", &[], &[]),
-    sensitive("KubernetesRootSecrets.secrets.talos.dev", "secrets", &[], &[]),
-    sensitive("KubernetesSecrets.secrets.talos.dev", "secrets", &[], &[]),
-    sensitive("MaintenanceRootSecrets.secrets.talos.dev", "secrets", &[], &[]),
-    Kind { until: 12, ..sensitive("MaintenanceServiceCertificates.secrets.talos.dev", "secrets", &[], &[]) },
-    sensitive("OSRootSecrets.secrets.talos.dev", "secrets", &[], &[]),
-    sensitive("TrustdCertificates.secrets.talos.dev", "secrets", &[], &[]),
-    Kind { since: 13, ..open("ImageVerificationRules.security.talos.dev", "security", &[], &[("Pattern", ".imagePattern"), ("Skip", ".skip"), ("Deny", ".deny")]) },
-    Kind { since: 13, ..open("TUFTrustedRoots.security.talos.dev", "security", &[], &[("Last Refresh", ".lastRefreshTime")]) },
-    sensitive("SiderolinkConfigs.siderolink.talos.dev", "config", &[], &[("API Endpoint", ".apiEndpoint"), ("Tunnel", ".tunnel")]),
-    open("SiderolinkStatuses.siderolink.talos.dev", "config", &[], &[("Host", ".host"), ("Connected", ".connected")]),
-    sensitive("SiderolinkTunnels.siderolink.talos.dev", "config", &[], &[("API Endpoint", ".apiEndpoint"), ("Link name", ".linkName"), ("MTU", ".mtu"), ("Node address", ".nodeAddress")]),
-    Kind { since: 14, ..open("LVMLogicalVolumeSpecs.storage.talos.dev", "storage", &[], &[]) },
-    Kind { since: 14, ..open("LVMLogicalVolumeStatuses.storage.talos.dev", "storage", &["lvs"], &[]) },
-    Kind { since: 14, ..open("LVMPhysicalVolumeSpecs.storage.talos.dev", "storage", &[], &[]) },
-    Kind { since: 14, ..open("LVMPhysicalVolumeStatuses.storage.talos.dev", "storage", &["pvs"], &[]) },
-    Kind { since: 14, ..open("LVMRefreshRequests.storage.talos.dev", "storage", &[], &[]) },
-    Kind { since: 14, ..open("LVMValidationErrors.storage.talos.dev", "storage", &[], &[]) },
-    Kind { since: 14, ..open("LVMVolumeGroupSpecs.storage.talos.dev", "storage", &[], &[]) },
-    Kind { since: 14, ..open("LVMVolumeGroupStatuses.storage.talos.dev", "storage", &["vgs"], &[]) },
-    Kind { since: 14, ..open("MDArraySpecs.storage.talos.dev", "storage", &[], &[]) },
-    Kind { since: 14, ..open("MDArrayStatuses.storage.talos.dev", "storage", &[], &[]) },
-    Kind { since: 14, ..open("MDRefreshRequests.storage.talos.dev", "storage", &[], &[]) },
-    open("BootedEntries.talos.dev", "runtime", &[], &[("Booted Entry", ".bootedEntry")]),
-    Kind { since: 12, ..sensitive("OOMActions.talos.dev", "runtime", &[], &[("Time", ".time"), ("Score", ".score")]) },
-    open("PlatformMetadatas.talos.dev", "runtime", &[], &[("Platform", ".platform"), ("Type", ".instanceType"), ("Region", ".region"), ("Zone", ".zone")]),
-    open("SBOMItems.talos.dev", "runtime", &[], &[("Version", ".version"), ("License", ".license"), ("Extension", ".extension")]),
-    open("SecurityStates.talos.dev", "runtime", &[], &[("SecureBoot", ".secureBoot"), ("UKISigningKeyFingerprint", ".ukiSigningKeyFingerprint"), ("PCRSigningKeyFingerprint", ".pcrSigningKeyFingerprint"), ("SELinuxState", ".selinuxState"), ("ModuleSignatureEnforced", ".moduleSignatureEnforced")]),
-    open("AcquireConfigSpecs.v1alpha1.talos.dev", "runtime", &[], &[]),
-    open("AcquireConfigStatuses.v1alpha1.talos.dev", "runtime", &[], &[]),
-    open("AdjtimeStatuses.v1alpha1.talos.dev", "runtime", &[], &[("Offset", ".offset"), ("EstError", ".estError"), ("MaxError", ".maxError"), ("Status", ".status"), ("Sync", ".syncStatus")]),
-    open("Services.v1alpha1.talos.dev", "runtime", &["svc"], &[("Running", ".running"), ("Healthy", ".healthy"), ("Health Unknown", ".unknown")]),
-    open("TimeStatuses.v1alpha1.talos.dev", "runtime", &[], &[("Synced", ".synced")]),
-];
+pub(super) static KINDS: LazyLock<Vec<Kind>> =
+    LazyLock::new(|| include_str!("kinds.txt").lines().filter_map(Kind::parse).collect());
+
+impl Minors {
+    const ALL: Self = Self { since: 0, until: u32::MAX };
+
+    pub(super) fn has(self, minor: u32) -> bool {
+        (self.since..=self.until).contains(&minor)
+    }
+
+    /// Takes a word such as `+12` or `-13`, if it is one.
+    fn take(&mut self, word: &str) -> bool {
+        let number = |sign: char| word.strip_prefix(sign)?.parse().ok();
+        match (number('+'), number('-')) {
+            (Some(since), _) => self.since = since,
+            (_, Some(until)) => self.until = until,
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl Kind {
+    /// Names besides its own, in a minor.
+    pub(super) fn aliases(&self, minor: u32) -> impl Iterator<Item = &'static str> {
+        self.aliases.iter().filter(move |(_, minors)| minors.has(minor)).map(|(alias, _)| *alias)
+    }
+
+    /// Titles and paths, in a minor.
+    pub(super) fn columns(&self, minor: u32) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.columns.iter().filter(move |(.., minors)| minors.has(minor)).map(|(title, path, _)| (*title, *path))
+    }
+
+    /// Only an administrator may read it.
+    pub(super) fn is_sensitive(&self, minor: u32) -> bool {
+        self.sensitive.is_some_and(|since| minor >= since)
+    }
+
+    fn parse(line: &'static str) -> Option<Self> {
+        let mut parts = line.split(" | ");
+        let mut words = parts.next()?.split(' ');
+        let (name, namespace) = (words.next().filter(|name| name.contains('.'))?, words.next()?);
+        let (aliases, columns) = (Vec::new(), Vec::new());
+        let mut kind = Self {
+            name,
+            namespace,
+            minors: Minors::ALL,
+            aliases,
+            columns,
+            sensitive: None,
+            automatic: true,
+            display: None,
+        };
+        for word in words {
+            match word.split_once(['=', '@']).unwrap_or((word, "")) {
+                ("sensitive", since) => kind.sensitive = Some(since.parse().unwrap_or(0)),
+                ("manual", _) => kind.automatic = false,
+                ("display", singular) => kind.display = Some(singular),
+                ("alias", all) => kind.aliases = all.split(',').map(alias).collect(),
+                _ => {
+                    kind.minors.take(word);
+                }
+            }
+        }
+        for part in parts {
+            let (title, rest) = part.split_once('=')?;
+            // A path ends with a brace, and has no other after it.
+            let (path, minors) = rest.split_at(rest.rfind('}')? + 1);
+            let mut found = Minors::ALL;
+            for word in minors.split(' ') {
+                found.take(word);
+            }
+            kind.columns.push((title, path, found));
+        }
+        Some(kind)
+    }
+}
+
+/// `module@-13`: in some minors only.
+fn alias(text: &'static str) -> (&'static str, Minors) {
+    let (name, minors) = text.split_once('@').unwrap_or((text, ""));
+    let mut found = Minors::ALL;
+    found.take(minors);
+    (name, found)
+}

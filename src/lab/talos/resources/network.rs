@@ -1,178 +1,158 @@
-//! Links, addresses, hostname.
+//! What the network is: links, addresses, routes, names.
 
 use std::net::Ipv4Addr;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Resource, View, resource};
+use super::{Row, Rows, View, row};
 use crate::lab::fleet::link_name;
-use crate::talos::wire::common::{NetIp, NetIpPrefix};
-use crate::talos::wire::specs::{
-    AddressFamily, AddressScope, AddressStatusSpec, HostnameStatusSpec, LinkStatusSpec, LinkType, NetworkStatusSpec,
-    NodeAddressSpec, OperationalState, ResolverStatusSpec, RouteStatusSpec, TimeServerStatusSpec,
-};
 
-const NS: &str = "network";
+const UP: &str = "UP,BROADCAST,RUNNING,MULTICAST,LOWER_UP";
 
-/// `ETH_P`-less bits of `IFF_UP | IFF_BROADCAST | IFF_RUNNING | IFF_MULTICAST | IFF_LOWER_UP`.
-const FLAGS_UP: u32 = 0x1_1043;
-
-pub(super) fn add(view: &View<'_>, list: &mut Vec<Resource>) {
-    links(view, list);
-    addresses(view, list);
-    routes(view, list);
-    let hostname = &view.system.hostname;
-    list.push(resource(
-        NS,
-        "HostnameStatuses.net.talos.dev",
-        "hostname",
-        &HostnameStatusSpec { hostname: hostname.clone(), domainname: String::new() },
-        &json!({"hostname": hostname, "domainname": ""}),
-    ));
-    let ready = !view.system.addresses.is_empty();
-    list.push(resource(
-        NS,
-        "NetworkStatuses.net.talos.dev",
-        "status",
-        &NetworkStatusSpec {
-            address_ready: ready,
-            connectivity_ready: ready,
-            hostname_ready: true,
-            etc_files_ready: true,
+pub(super) fn of(view: &View<'_>, kind: &str) -> Option<Rows> {
+    let (name, "net.talos.dev") = kind.split_once('.')? else { return None };
+    Some(match name {
+        "LinkStatuses" => links(view),
+        "HardwareAddresses" => hardware(view),
+        "AddressStatuses" => addresses(view),
+        "NodeAddresses" => own(view),
+        "RouteStatuses" => routes(view),
+        "ResolverStatuses" => match router(view) {
+            Some(gateway) => {
+                let value = json!({"dnsServers": [gateway], "nameServers": [{"addr": gateway}]});
+                vec![row("resolvers", value)]
+            }
+            None => Vec::new(),
         },
-        &json!({"addressReady": ready, "connectivityReady": ready, "hostnameReady": true, "etcFilesReady": true}),
-    ));
-}
-
-/// The site's router has the network's first address: it routes, resolves names, and knows the time servers.
-fn routes(view: &View<'_>, list: &mut Vec<Resource>) {
-    let gateway = view.fleet.gateway();
-    let Some(first) = view.system.addresses.first().filter(|address| address.connected) else { return };
-    let link = link_name(view.system, first.nic);
-    let spec = RouteStatusSpec {
-        family: AddressFamily::Inet4.into(),
-        destination: None,
-        gateway: Some(NetIp { ip: gateway.octets().to_vec() }),
-        out_link_index: 3 + u32::try_from(first.nic).unwrap_or(0),
-        out_link_name: link.clone(),
-        priority: 1024,
-    };
-    let yaml = json!({
-        "family": "inet4", "dst": "", "src": "", "gateway": gateway.to_string(), "outLinkIndex": spec.out_link_index,
-        "outLinkName": link, "table": "main", "priority": 1024, "scope": "global", "type": "unicast", "flags": "",
-        "protocol": "dhcp",
-    });
-    list.push(resource(NS, "RouteStatuses.net.talos.dev", format!("{link}/inet4/{gateway}//1024"), &spec, &yaml));
-    let resolvers = ResolverStatusSpec { dns_servers: vec![NetIp { ip: gateway.octets().to_vec() }] };
-    let yaml = json!({"dnsServers": [gateway.to_string()], "searchDomains": []});
-    list.push(resource(NS, "ResolverStatuses.net.talos.dev", "resolvers", &resolvers, &yaml));
-    let servers = vec!["time.cloudflare.com".to_owned()];
-    let yaml = json!({"timeServers": servers});
-    let spec = TimeServerStatusSpec { ntp_servers: servers };
-    list.push(resource(NS, "TimeServerStatuses.net.talos.dev", "timeservers", &spec, &yaml));
-}
-
-fn links(view: &View<'_>, list: &mut Vec<Resource>) {
-    let up = OperationalState::OperUp;
-    let lo = LinkStatusSpec {
-        index: 1,
-        r#type: LinkType::LinkLoopback.into(),
-        flags: FLAGS_UP,
-        hardware_addr: vec![0; 6],
-        mtu: 65_536,
-        operational_state: OperationalState::OperUnknown.into(),
-        link_state: true,
-        ..LinkStatusSpec::default()
-    };
-    let yaml = json!({"index": 1, "type": "loopback", "hardwareAddr": "00:00:00:00:00:00", "mtu": 65_536, "operationalState": "unknown", "kind": "", "linkState": true});
-    list.push(resource(NS, "LinkStatuses.net.talos.dev", "lo", &lo, &yaml));
-    // A link without hardware that every Talos has: only `kind` tells it from a card.
-    let dummy = LinkStatusSpec {
-        index: 2,
-        r#type: LinkType::LinkEther.into(),
-        hardware_addr: vec![0x02, 0, 0, 0, 0, 1],
-        mtu: 1500,
-        operational_state: OperationalState::OperDown.into(),
-        kind: "dummy".into(),
-        ..LinkStatusSpec::default()
-    };
-    let yaml = json!({"index": 2, "type": "ether", "hardwareAddr": "02:00:00:00:00:01", "mtu": 1500, "operationalState": "down", "kind": "dummy", "linkState": false});
-    list.push(resource(NS, "LinkStatuses.net.talos.dev", "dummy0", &dummy, &yaml));
-    for (position, nic) in view.machine.hardware.nics.iter().enumerate() {
-        let index = 3 + u32::try_from(position).unwrap_or(0);
-        let (driver, state, word) = (
-            if nic.model == "virtio" { "virtio_net" } else { nic.model.as_str() },
-            if nic.link_up { up } else { OperationalState::OperDown },
-            if nic.link_up { "up" } else { "down" },
-        );
-        let spec = LinkStatusSpec {
-            index,
-            r#type: LinkType::LinkEther.into(),
-            flags: FLAGS_UP,
-            hardware_addr: nic.mac.0.to_vec(),
-            permanent_addr: nic.mac.0.to_vec(),
-            broadcast_addr: vec![0xff; 6],
-            mtu: 1500,
-            queue_disc: "pfifo_fast".into(),
-            operational_state: state.into(),
-            driver: driver.to_owned(),
-            link_state: nic.link_up,
-            ..LinkStatusSpec::default()
-        };
-        let mac = nic.mac.to_string().to_lowercase();
-        let yaml = json!({
-            "index": index, "type": "ether", "linkIndex": 0, "flags": "UP,BROADCAST,RUNNING,MULTICAST,LOWER_UP",
-            "hardwareAddr": mac, "permanentAddr": mac, "broadcastAddr": "ff:ff:ff:ff:ff:ff", "mtu": 1500,
-            "queueDisc": "pfifo_fast", "operationalState": word, "kind": "", "slaveKind": "", "driver": driver,
-            "linkState": nic.link_up,
-        });
-        let name = link_name(view.system, position);
-        list.push(resource(NS, "LinkStatuses.net.talos.dev", name, &spec, &yaml));
-    }
-}
-
-fn addresses(view: &View<'_>, list: &mut Vec<Resource>) {
-    let mut own: Vec<(usize, Ipv4Addr, u8)> =
-        view.system.addresses.iter().map(|address| (address.nic, address.ip, address.prefix)).collect();
-    own.extend(view.system.vips.iter().map(|ip| (0, *ip, 32)));
-    let loopback = (None, Ipv4Addr::LOCALHOST, 8, AddressScope::ScopeHost, "host");
-    let on_cards = own.iter().map(|(nic, ip, prefix)| (Some(*nic), *ip, *prefix, AddressScope::ScopeGlobal, "global"));
-    for (nic, ip, prefix, scope, word) in std::iter::once(loopback).chain(on_cards) {
-        let link = nic.map_or_else(|| "lo".to_owned(), |nic| link_name(view.system, nic));
-        let index = nic.map_or(1, |nic| 3 + u32::try_from(nic).unwrap_or(0));
-        let spec = AddressStatusSpec {
-            address: Some(wire(ip, prefix)),
-            local: Some(NetIp { ip: ip.octets().to_vec() }),
-            link_index: index,
-            link_name: link.clone(),
-            family: AddressFamily::Inet4.into(),
-            scope: scope.into(),
-            ..AddressStatusSpec::default()
-        };
-        let text = format!("{ip}/{prefix}");
-        let yaml = json!({"address": text, "local": ip.to_string(), "linkIndex": index, "linkName": link, "family": "inet4", "scope": word});
-        list.push(resource(NS, "AddressStatuses.net.talos.dev", format!("{link}/{text}"), &spec, &yaml));
-    }
-    // Shared addresses are current, and never the machine's default.
-    let current: Vec<(Ipv4Addr, u8)> = own.iter().map(|(_, ip, prefix)| (*ip, *prefix)).collect();
-    let default: Vec<(Ipv4Addr, u8)> =
-        view.system.addresses.first().map(|address| (address.ip, address.prefix)).into_iter().collect();
-    for (id, addresses) in
-        [("default", &default), ("current", &current), ("routed", &current), ("accumulative", &current)]
-    {
-        if addresses.is_empty() {
-            continue;
+        "TimeServerStatuses" => vec![row("timeservers", json!({"timeServers": super::netspec::time_servers(view)}))],
+        "HostnameStatuses" => vec![row("hostname", json!({"hostname": view.system.hostname}))],
+        "NetworkStatuses" => {
+            let ready = !view.system.addresses.is_empty();
+            let value = json!({"addressReady": ready, "connectivityReady": ready, "hostnameReady": true, "etcFilesReady": true});
+            vec![row("status", value)]
         }
-        let spec = NodeAddressSpec {
-            addresses: addresses.iter().map(|(ip, prefix)| wire(*ip, *prefix)).collect(),
-            sort_algorithm: 0,
-        };
-        let texts: Vec<String> = addresses.iter().map(|(ip, prefix)| format!("{ip}/{prefix}")).collect();
-        let yaml = json!({"addresses": texts, "sortAlgorithm": "v1"});
-        list.push(resource(NS, "NodeAddresses.net.talos.dev", id, &spec, &yaml));
-    }
+        _ => return None,
+    })
 }
 
-fn wire(ip: Ipv4Addr, prefix: u8) -> NetIpPrefix {
-    NetIpPrefix { ip: ip.octets().to_vec(), prefix_length: prefix.into() }
+/// The site's router has the network's first address: it routes, and it resolves names.
+pub(super) fn router(view: &View<'_>) -> Option<Ipv4Addr> {
+    view.system.addresses.first().filter(|address| address.connected).map(|_| view.fleet.gateway())
+}
+
+/// The kernel's number of a network card: `lo` is the first link, and a dummy the second.
+pub(super) fn index(nic: usize) -> usize {
+    3 + nic
+}
+
+fn links(view: &View<'_>) -> Rows {
+    let lo = json!({
+        "index": 1, "type": "loopback", "flags": "UP,LOOPBACK,RUNNING,LOWER_UP", "hardwareAddr": "00:00:00:00:00:00",
+        "broadcastAddr": "00:00:00:00:00:00", "mtu": 65_536, "queueDisc": "noqueue", "operationalState": "unknown",
+        "linkState": true, "port": "Other", "duplex": "Unknown",
+    });
+    // A link without hardware that every Talos has: only `kind` tells it from a card.
+    let dummy = json!({
+        "index": 2, "type": "ether", "flags": "BROADCAST,NOARP", "hardwareAddr": "02:00:00:00:00:01",
+        "broadcastAddr": "ff:ff:ff:ff:ff:ff", "mtu": 1500, "queueDisc": "noop", "operationalState": "down",
+        "kind": "dummy", "port": "Other", "duplex": "Unknown",
+    });
+    let mut rows = vec![row("lo", lo), row("dummy0", dummy)];
+    for (position, nic) in view.machine.hardware.nics.iter().enumerate() {
+        let mac = nic.mac.to_string().to_lowercase();
+        let driver = match nic.model.as_str() {
+            "virtio" => "virtio_net",
+            "rtl8139" => "8139cp",
+            other => other,
+        };
+        let value = json!({
+            "altNames": [format!("enp6s{}", 18 + position), format!("ens{}", 18 + position)],
+            "index": index(position), "type": "ether",
+            "flags": if nic.link_up { UP } else { "UP,BROADCAST,MULTICAST" }, "hardwareAddr": mac, "permanentAddr": mac,
+            "broadcastAddr": "ff:ff:ff:ff:ff:ff", "mtu": 1500, "queueDisc": "pfifo_fast",
+            "operationalState": if nic.link_up { "up" } else { "down" }, "driver": driver, "linkState": nic.link_up,
+            "busPath": format!("0000:06:{:02x}.0", 18 + position), "port": "Other", "duplex": "Unknown",
+        });
+        rows.push(row(link_name(view.system, position), value));
+    }
+    rows
+}
+
+/// The first card is what the machine is known by.
+fn hardware(view: &View<'_>) -> Rows {
+    let first = view.machine.hardware.nics.first().map(|nic| nic.mac.to_string().to_lowercase());
+    first.map(|mac| row("first", json!({"name": link_name(view.system, 0), "hardwareAddr": mac}))).into_iter().collect()
+}
+
+/// Card, address and prefix of what the machine has, shared addresses last.
+fn held(view: &View<'_>) -> Vec<(usize, Ipv4Addr, u8)> {
+    let own = view.system.addresses.iter().map(|address| (address.nic, address.ip, address.prefix));
+    own.chain(view.system.vips.iter().map(|ip| (0, *ip, 32))).collect()
+}
+
+fn addresses(view: &View<'_>) -> Rows {
+    let of = |link: String, index: usize, ip: Ipv4Addr, prefix: u8, scope: &str, broadcast: Option<Ipv4Addr>| -> Row {
+        let text = format!("{ip}/{prefix}");
+        let value = json!({
+            "address": text, "local": ip, "broadcast": broadcast.map(|ip| ip.to_string()).unwrap_or_default(),
+            "linkIndex": index, "linkName": link, "family": "inet4", "scope": scope, "flags": "permanent",
+        });
+        row(format!("{link}/{text}"), value)
+    };
+    let loopback = of("lo".to_owned(), 1, Ipv4Addr::LOCALHOST, 8, "host", None);
+    let cards = held(view).into_iter().map(|(nic, ip, prefix)| {
+        let whole = ipnet::Ipv4Net::new(ip, prefix).ok().filter(|net| net.prefix_len() < 31);
+        of(link_name(view.system, nic), index(nic), ip, prefix, "global", whole.map(|net| net.broadcast()))
+    });
+    std::iter::once(loopback).chain(cards).collect()
+}
+
+fn own(view: &View<'_>) -> Rows {
+    let text = |(ip, prefix): (Ipv4Addr, u8)| format!("{ip}/{prefix}");
+    // Shared addresses are current, and never the machine's default.
+    let current: Vec<String> = held(view).into_iter().map(|(_, ip, prefix)| text((ip, prefix))).collect();
+    let routed: Vec<String> = view.system.addresses.iter().map(|address| text((address.ip, address.prefix))).collect();
+    let default: Vec<String> = routed.first().cloned().into_iter().collect();
+    let mut ids = vec![
+        ("default".to_owned(), &default),
+        ("current".to_owned(), &current),
+        ("routed".to_owned(), &routed),
+        ("accumulative".to_owned(), &current),
+    ];
+    // With a configuration there are filters, and what passes each of them.
+    for filter in super::netspec::filters(view) {
+        for (id, of) in [("current", &current), ("routed", &routed), ("accumulative", &current)] {
+            // The network of pods and services has no address of the machine's own.
+            let empty = const { &Vec::new() };
+            ids.push((format!("{id}-{}", filter.id), if filter.id == "only-k8s" { empty } else { of }));
+        }
+    }
+    let sort = super::netspec::sort_algorithm(view);
+    let has = !current.is_empty();
+    let rows = ids.into_iter().filter(|_| has);
+    rows.map(|(id, addresses)| row(id, json!({"addresses": addresses, "sortAlgorithm": sort}))).collect()
+}
+
+fn routes(view: &View<'_>) -> Rows {
+    let mut rows = Vec::new();
+    for address in view.system.addresses.iter().filter(|address| address.connected) {
+        let Ok(net) = ipnet::Ipv4Net::new(address.ip, address.prefix) else { continue };
+        let link = link_name(view.system, address.nic);
+        let value = json!({
+            "family": "inet4", "dst": net.trunc().to_string(), "src": address.ip, "outLinkIndex": index(address.nic),
+            "outLinkName": link, "table": "main", "scope": "link", "type": "unicast", "protocol": "kernel",
+        });
+        rows.push(row(format!("inet4//{}/0", net.trunc()), value));
+    }
+    if let (Some(gateway), Some(first)) = (router(view), view.system.addresses.first()) {
+        let link = link_name(view.system, first.nic);
+        let source = if first.leased { Value::from(first.ip.to_string()) } else { Value::from("") };
+        let value = json!({
+            "family": "inet4", "dst": "", "src": source, "gateway": gateway, "outLinkIndex": index(first.nic),
+            "outLinkName": link, "table": "main", "priority": 1024, "scope": "global", "type": "unicast",
+            "protocol": if first.leased { "dhcp" } else { "static" },
+        });
+        rows.push(row(format!("inet4/{gateway}//1024"), value));
+    }
+    rows
 }

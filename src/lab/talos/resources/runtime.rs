@@ -1,68 +1,70 @@
-//! Stage, security state, version, extensions, services.
+//! The machine itself: stage, security, version, extensions, services, configuration.
 
 use serde_json::{Value, json};
 
-use super::{Resource, View, resource};
+use super::{Resource, Row, Rows, View, resource, row};
 use crate::inventory::Role;
 use crate::lab::fleet::{Machine, Stage, System, services_of};
 use crate::talos::wire::specs::{
-    BootIdSpec, EtcdMemberSpec, ExtensionMetadata, ExtensionStatusSpec, KernelCmdlineSpec, MachineConfigSpec,
-    MachineStage, MachineStatusSpec, MachineStatusStatus, MachineType, MetaKeySpec, PlatformMetadataSpec,
-    SecurityStateSpec, ServiceSpec, TimeStatusSpec, UnattendedInstallPhase, UnattendedInstallStatusSpec,
-    UnmetCondition, VersionSpec,
+    MachineConfigSpec, MachineStage, MachineStatusSpec, MachineStatusStatus, UnmetCondition,
 };
 
-const NS: &str = "runtime";
-
-pub(super) fn add(view: &View<'_>, list: &mut Vec<Resource>) {
+pub(super) fn of(view: &View<'_>, kind: &str) -> Option<Rows> {
     let system = view.system;
-    stage(view, list);
-    security(system, list);
-    if system.minor.versions {
-        let spec = VersionSpec { version: system.image.version.clone(), name: "Talos".into() };
-        let yaml = json!({"version": system.image.version});
-        list.push(resource(NS, "Versions.runtime.talos.dev", "version", &spec, &yaml));
-    }
-    if system.minor.boot_ids {
-        let id = system.boot_id.to_string();
-        let yaml = json!({"bootID": id});
-        list.push(resource(NS, "BootIDs.runtime.talos.dev", "boot-id", &BootIdSpec { boot_id: id }, &yaml));
-    }
-    extensions(system, list);
-    let platform = PlatformMetadataSpec {
-        platform: system.image.platform.clone(),
-        hostname: system.seed.as_ref().and_then(|seed| seed.hostname.clone()).unwrap_or_default(),
-        ..PlatformMetadataSpec::default()
+    let one = |id: &str, value: Value| vec![row(id, value)];
+    Some(match kind {
+        "MachineStatuses.runtime.talos.dev" => one("machine", stage(view)),
+        "SecurityStates.talos.dev" => one("securitystate", security(system)),
+        "Versions.runtime.talos.dev" if system.minor.versions => {
+            one("version", json!({"name": "Talos", "version": system.image.version}))
+        }
+        "BootIDs.runtime.talos.dev" => one("boot-id", json!({"bootID": system.boot_id.to_string()})),
+        "ExtensionStatuses.runtime.talos.dev" => extensions(system),
+        "PlatformMetadatas.talos.dev" => {
+            let hostname = system.seed.as_ref().and_then(|seed| seed.hostname.clone()).unwrap_or_default();
+            one("platformmetadata", json!({"platform": system.image.platform, "hostname": hostname}))
+        }
+        "Services.v1alpha1.talos.dev" => services(view),
+        "TimeStatuses.v1alpha1.talos.dev" => one("node", json!({"synced": true})),
+        "AdjtimeStatuses.v1alpha1.talos.dev" => {
+            one("node", json!({"status": "PLL | NANO", "constant": 7, "syncStatus": true, "state": "OK"}))
+        }
+        "UnattendedInstallStatuses.runtime.talos.dev" => unattended(view),
+        "KernelCmdlines.runtime.talos.dev" if system.minor.cmdline => {
+            one("cmdline", json!({"cmdline": system.cmdline()}))
+        }
+        "MetaKeys.runtime.talos.dev" => meta(system),
+        // Read whether or not there is a disk to read it from.
+        "MetaLoads.runtime.talos.dev" => one("meta-loaded", json!({"done": true})),
+        "DevicesStatuses.runtime.talos.dev" => one("devices", json!({"ready": true})),
+        "UniqueMachineTokens.runtime.talos.dev" => {
+            let token = system.meta.get(&0x0e).map(|token| String::from_utf8_lossy(token).into_owned());
+            one("unique-machine-token", json!({"token": token.unwrap_or_default()}))
+        }
+        "MachineTypes.config.talos.dev" => match view.machine.role() {
+            Some(Role::ControlPlane) => one("machine-type", json!("controlplane")),
+            Some(Role::Worker) => one("machine-type", json!("worker")),
+            None => one("machine-type", json!("unknown")),
+        },
+        "ImageCacheConfigs.cri.talos.dev" => one("image-cache", json!({"status": "disabled", "copyStatus": "skipped"})),
+        "CertSANs.secrets.talos.dev" => sans(view),
+        _ => return super::kernel::of(view, kind),
+    })
+}
+
+/// The configuration in force, as it was received; and what will be at the next boot, where that differs.
+pub(super) fn config(view: &View<'_>) -> Vec<Resource> {
+    let kind = "MachineConfigs.config.talos.dev";
+    let show = |id: &str, text: &str| {
+        let spec = MachineConfigSpec { yaml_marshalled: text.as_bytes().to_vec() };
+        let shown = resource("config", kind, id, &spec, &json!(""));
+        Resource { yaml: text.to_owned(), owner: "config.AcquireController", ..shown }
     };
-    let yaml = json!({"platform": platform.platform, "hostname": platform.hostname});
-    list.push(resource(NS, "PlatformMetadatas.talos.dev", "platformmetadata", &platform, &yaml));
-    for service in services_of(view.machine) {
-        let (running, healthy) = (service.state == "Running", service.healthy == Some(true));
-        let unknown = service.healthy.is_none();
-        let spec = ServiceSpec { running, healthy, unknown };
-        let yaml = json!({"running": running, "healthy": healthy, "unknown": unknown});
-        list.push(resource(NS, "Services.v1alpha1.talos.dev", service.id, &spec, &yaml));
-    }
-    let time = TimeStatusSpec { synced: true, ..TimeStatusSpec::default() };
-    let yaml = json!({"synced": true, "epoch": 0, "syncDisabled": false});
-    list.push(resource(NS, "TimeStatuses.v1alpha1.talos.dev", "node", &time, &yaml));
-    unattended(view, list);
-    config(view, list);
-    if system.minor.cmdline {
-        let cmdline = system.cmdline();
-        let yaml = json!({"cmdline": cmdline});
-        list.push(resource(NS, "KernelCmdlines.runtime.talos.dev", "cmdline", &KernelCmdlineSpec { cmdline }, &yaml));
-    }
-    for (key, value) in &system.meta {
-        let value = String::from_utf8_lossy(value).into_owned();
-        let yaml = json!({"value": value});
-        list.push(resource(NS, "MetaKeys.runtime.talos.dev", format!("{key:#04x}"), &MetaKeySpec { value }, &yaml));
-    }
-    if let Some((_, member)) = view.fleet.etcd_of(view.machine.hardware.vmid).filter(|_| system.etcd_healthy) {
-        let id = format!("{member:016x}");
-        let yaml = json!({"memberID": id});
-        list.push(resource("etcd", "EtcdMembers.etcd.talos.dev", "local", &EtcdMemberSpec { member_id: id }, &yaml));
-    }
+    let active = view.system.config.as_ref();
+    let kept = view.system.disk.as_ref().and_then(|volid| view.fleet.disk(volid)?.config.as_ref());
+    let active = active.map(|config| show("v1alpha1", &config.text));
+    let kept = kept.map(|config| show("persistent", &config.text));
+    active.into_iter().chain(kept).collect()
 }
 
 /// Stage and readiness, by the minor's rules (Talos: controllers/runtime/machine_status.go).
@@ -73,6 +75,7 @@ pub(in crate::lab::talos) fn machine_status(machine: &Machine, system: &System) 
         Stage::Installing(job) if job.unattended => MachineStage::StageBooting,
         Stage::Installing(_) | Stage::InstallFailed(_) => MachineStage::StageInstalling,
         Stage::Rebooting(_) => MachineStage::StageRebooting,
+        Stage::Upgrading(_) => MachineStage::StageUpgrading,
         Stage::Starting | Stage::Booting => MachineStage::StageBooting,
         Stage::Running => MachineStage::StageRunning,
         Stage::Stopping => MachineStage::StageShuttingDown,
@@ -96,7 +99,7 @@ pub(in crate::lab::talos) fn machine_status(machine: &Machine, system: &System) 
     MachineStatusSpec { stage: stage.into(), status: Some(status) }
 }
 
-fn stage(view: &View<'_>, list: &mut Vec<Resource>) {
+fn stage(view: &View<'_>) -> Value {
     let spec = machine_status(view.machine, view.system);
     let word = match MachineStage::try_from(spec.stage) {
         Ok(MachineStage::StageBooting) => "booting",
@@ -109,78 +112,91 @@ fn stage(view: &View<'_>, list: &mut Vec<Resource>) {
         Ok(MachineStage::StageUpgrading) => "upgrading",
         Ok(MachineStage::StageUnknown) | Err(_) => "unknown",
     };
-    let status = spec.status.clone().unwrap_or_default();
+    let status = spec.status.unwrap_or_default();
     let unmet: Vec<Value> =
         status.unmet_conditions.iter().map(|unmet| json!({"name": unmet.name, "reason": unmet.reason})).collect();
-    let yaml = json!({"stage": word, "status": {"ready": status.ready, "unmetConditions": unmet}});
-    list.push(resource(NS, "MachineStatuses.runtime.talos.dev", "machine", &spec, &yaml));
+    json!({"stage": word, "status": {"ready": status.ready, "unmetConditions": unmet}})
 }
 
-fn security(system: &System, list: &mut Vec<Resource>) {
-    let fingerprint = if system.secure_boot { "9a:0c:lab" } else { "" };
-    let spec = SecurityStateSpec {
-        secure_boot: system.secure_boot,
-        uki_signing_key_fingerprint: fingerprint.to_owned(),
-        pcr_signing_key_fingerprint: fingerprint.to_owned(),
-        se_linux_state: 1,
-        booted_with_uki: system.uki,
-        fips_state: 0,
-        module_signature_enforced: true,
-    };
-    let yaml = json!({
-        "secureBoot": system.secure_boot, "ukiSigningKeyFingerprint": fingerprint,
-        "pcrSigningKeyFingerprint": fingerprint, "selinuxState": "enabled, permissive", "bootedWithUKI": system.uki,
-        "fipsState": "disabled", "moduleSignatureEnforced": true,
-    });
-    list.push(resource(NS, "SecurityStates.talos.dev", "securitystate", &spec, &yaml));
+fn security(system: &System) -> Value {
+    let fingerprint = if system.secure_boot { FINGERPRINT } else { "" };
+    json!({
+        "secureBoot": system.secure_boot, "ukiSigningKeyFingerprint": fingerprint, "pcrSigningKeyFingerprint": fingerprint,
+        "selinuxState": "enabled, permissive", "bootedWithUKI": system.uki, "fipsState": "disabled",
+        "moduleSignatureEnforced": true,
+    })
 }
 
-fn extensions(system: &System, list: &mut Vec<Resource>) {
+/// Of the key that signs the lab's images: SHA-256 in pairs.
+const FINGERPRINT: &str =
+    "9A:0C:1A:B0:5E:1F:60:4D:7C:2B:93:3E:44:D8:0F:66:A1:72:58:C9:EB:34:0D:91:27:FE:6B:80:15:CC:3A:4F";
+
+fn extensions(system: &System) -> Rows {
     let named = system.image.extensions.iter().map(|name| {
-        (format!("factory/{name}"), name.rsplit('/').next().unwrap_or(name).to_owned(), system.image.version.clone())
+        let short = name.rsplit('/').next().unwrap_or(name);
+        json!({
+            "image": format!("ghcr.io/{name}:{}", system.image.version),
+            "metadata": {
+                "name": short, "version": system.image.version, "author": "Sidero Labs",
+                "description": format!("This system extension provides {short}."),
+                "compatibility": {"talos": {"version": ">= v1.0.0"}},
+            },
+        })
     });
-    let schematic = (String::new(), "schematic".to_owned(), system.image.schematic.clone());
-    for (order, (image, name, version)) in named.chain([schematic]).enumerate() {
-        let metadata =
-            ExtensionMetadata { name: name.clone(), version: version.clone(), ..ExtensionMetadata::default() };
-        let spec = ExtensionStatusSpec { image: image.clone(), metadata: Some(metadata) };
-        let yaml = json!({"image": image, "metadata": {"name": name, "version": version}});
-        list.push(resource(NS, "ExtensionStatuses.runtime.talos.dev", order.to_string(), &spec, &yaml));
-    }
+    let schematic = json!({
+        "image": "schematic.tar",
+        "metadata": {
+            "name": "schematic", "version": system.image.schematic, "author": "Image Factory",
+            "description": "Virtual extension which specifies the schematic of the image built with Image Factory.",
+            "compatibility": {"talos": {"version": ">= 1.0.0"}},
+        },
+    });
+    named.chain([schematic]).enumerate().map(|(order, value)| row(order.to_string(), value)).collect()
 }
 
-fn unattended(view: &View<'_>, list: &mut Vec<Resource>) {
+fn services(view: &View<'_>) -> Rows {
+    // The resource is there while the service runs.
+    let running = services_of(view.machine).into_iter().filter(|service| service.state == "Running");
+    let of = |service: crate::lab::fleet::Service| -> Row {
+        let value = json!({
+            "running": true, "healthy": service.healthy == Some(true), "unknown": service.healthy.is_none(),
+        });
+        row(service.id, value)
+    };
+    running.map(of).collect()
+}
+
+fn unattended(view: &View<'_>) -> Rows {
     let install = view.system.config.as_ref().and_then(|config| config.install.as_ref());
     let Some(install) = install.filter(|install| install.unattended && view.system.minor.unattended_install) else {
-        return;
+        return Rows::new();
     };
-    let (phase, word, error) = match &view.machine.stage {
-        Stage::Installing(_) => (UnattendedInstallPhase::InstallInstalling, "installing", ""),
-        Stage::InstallFailed(why) => (UnattendedInstallPhase::InstallFailed, "failed", why.as_str()),
-        _ if view.system.disk.is_some() => (UnattendedInstallPhase::InstallInstalled, "installed", ""),
-        _ => (UnattendedInstallPhase::InstallPending, "pending", ""),
+    let (phase, error) = match &view.machine.stage {
+        Stage::Installing(_) => ("installing", ""),
+        Stage::InstallFailed(why) => ("failed", why.as_str()),
+        _ if view.system.disk.is_some() => ("installed", ""),
+        _ => ("pending", ""),
     };
-    let image = install.image.clone().unwrap_or_default();
-    let yaml = json!({"image": image, "phase": word, "error": error});
-    let spec = UnattendedInstallStatusSpec { image, phase: phase.into(), error: error.to_owned() };
-    list.push(resource(NS, "UnattendedInstallStatuses.runtime.talos.dev", "unattended-install", &spec, &yaml));
+    vec![row(
+        "unattended-install",
+        json!({"image": install.image.clone().unwrap_or_default(), "phase": phase, "error": error}),
+    )]
 }
 
-fn config(view: &View<'_>, list: &mut Vec<Resource>) {
-    let Some(config) = view.system.config.as_ref().filter(|config| config.complete) else { return };
-    let (kind, word) = match config.role() {
-        Role::ControlPlane => (MachineType::TypeControlPlane, "controlplane"),
-        Role::Worker => (MachineType::TypeWorker, "worker"),
-    };
-    // A scalar: on the wire it is a message with one field, which is what prost makes of a bare integer.
-    list.push(resource("config", "MachineTypes.config.talos.dev", "machine-type", &i32::from(kind), &json!(word)));
-    let mut own = resource(
-        "config",
-        "MachineConfigs.config.talos.dev",
-        "v1alpha1",
-        &MachineConfigSpec { yaml_marshalled: config.text.clone().into_bytes() },
-        &json!(""),
-    );
-    own.yaml.clone_from(&config.text);
-    list.push(own);
+fn meta(system: &System) -> Rows {
+    let keys = system.meta.iter();
+    keys.map(|(key, value)| row(format!("{key:#04x}"), json!({"value": String::from_utf8_lossy(value)}))).collect()
+}
+
+/// What the certificate of the API is good for.
+fn sans(view: &View<'_>) -> Rows {
+    let Some(config) = view.system.config.as_ref().filter(|config| config.complete) else { return Rows::new() };
+    let own = view.system.addresses.iter().map(|address| address.ip.to_string());
+    let local = ["127.0.0.1".to_owned(), "::1".to_owned()];
+    let is_ip = |name: &&String| name.parse::<std::net::IpAddr>().is_ok();
+    let asked_ips = config.cert_sans.iter().filter(is_ip).cloned();
+    let names = config.cert_sans.iter().filter(|name| !is_ip(name)).cloned();
+    let ips: Vec<String> = own.chain(local).chain(asked_ips).collect();
+    let names: Vec<String> = std::iter::once(view.system.hostname.clone()).chain(names).collect();
+    vec![row("api", json!({"ips": ips, "dnsNames": names, "fqdn": view.system.hostname}))]
 }

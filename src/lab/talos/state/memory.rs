@@ -32,7 +32,7 @@ impl Memory {
         if self.boot != boot {
             *self = Self { boot, seen: BTreeMap::new() };
         }
-        let Resource { namespace, kind, id, proto, yaml } = resource;
+        let Resource { namespace, kind, id, owner, proto, yaml } = resource;
         let now = Timestamp::from(SystemTime::now());
         let seen = self.seen.entry((namespace, kind, id.clone())).or_insert_with(|| Seen {
             proto: proto.clone(),
@@ -49,7 +49,7 @@ impl Memory {
             r#type: kind.to_owned(),
             id,
             version: seen.version.to_string(),
-            owner: owner(kind),
+            owner: owner.to_owned(),
             phase: "running".into(),
             created: Some(seen.created),
             updated: Some(seen.updated),
@@ -60,26 +60,13 @@ impl Memory {
     }
 }
 
-/// The controller that keeps resources of a type. What describes types has none.
-fn owner(kind: &str) -> String {
-    let Some((plural, group)) = kind.split_once('.') else { return String::new() };
-    let area = match group.trim_end_matches("talos.dev").trim_end_matches('.') {
-        "meta.cosi.dev" => return String::new(),
-        "net" => "network",
-        "kubernetes" => "k8s",
-        "" => "runtime",
-        other => other,
-    };
-    format!("{area}.{}Controller", super::super::resources::singular(plural))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn resource(yaml: &str) -> Resource {
         let kind = "LinkStatuses.net.talos.dev";
-        Resource { namespace: "network", kind, id: "eth0".into(), proto: Vec::new(), yaml: yaml.into() }
+        Resource { namespace: "network", kind, id: "eth0".into(), owner: "", proto: Vec::new(), yaml: yaml.into() }
     }
 
     #[test]
@@ -88,8 +75,5 @@ mod tests {
         let mut version = |boot, yaml| memory.recall(boot, resource(yaml)).metadata.unwrap().version;
         let versions = [version(1, "a"), version(1, "a"), version(1, "b"), version(2, "b")];
         assert_eq!(versions, ["1", "1", "2", "1"]);
-        assert_eq!(owner("LinkStatuses.net.talos.dev"), "network.LinkStatusController");
-        assert_eq!(owner("SecurityStates.talos.dev"), "runtime.SecurityStateController");
-        assert_eq!(owner("Namespaces.meta.cosi.dev"), "");
     }
 }
