@@ -14,6 +14,7 @@ mod write;
 
 use serde_json::{Map, Number, Value};
 
+use crate::machineconfig::go::quoted;
 pub(super) use natural::natural;
 pub(super) use quote::{double, key, looks_like_other, single};
 pub(super) use read::{documents, documents_at};
@@ -133,7 +134,7 @@ impl Node {
 pub enum SyntaxError {
     #[error("decode error: yaml: line {line}, column {column}: {text}")]
     Scan { line: usize, column: usize, text: String },
-    #[error("decode error: yaml: line {line}: mapping key {key:?} is already defined at line {first}")]
+    #[error("decode error: yaml: line {line}: mapping key {} is already defined at line {first}", quoted(.key))]
     DuplicateKey { line: usize, key: String, first: usize },
     #[error("decode error: yaml: line {line}: {what}")]
     Refused { line: usize, what: &'static str },

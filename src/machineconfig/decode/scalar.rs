@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Number, Value};
 
 use crate::machineconfig::go;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::schema::{Text, Type};
 use crate::machineconfig::yaml;
@@ -181,7 +182,7 @@ fn port(text: &str, plain: bool, minor: &Minor) -> Result<Value, Wrong> {
     match text.split_once('-').and_then(|(low, high)| port(low).zip(port(high))) {
         Some((low, high)) if low == high => Ok(Value::from(low)),
         Some((low, high)) => Ok(Value::from(format!("{low}-{high}"))),
-        None => Err(Wrong::own(format!("invalid port range: {text:?}"))),
+        None => Err(Wrong::own(format!("invalid port range: {text}", text = quoted(text)))),
     }
 }
 

@@ -5,6 +5,7 @@ use std::num::IntErrorKind;
 
 use serde_json::{Map, Value};
 
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::yaml;
 
@@ -212,9 +213,9 @@ fn bad_index(key: &str) -> String {
     match key.parse::<i64>() {
         Ok(index) => format!("Unable to access invalid index: {index}: invalid index referenced"),
         Err(error) if matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) => {
-            format!("strconv.Atoi: parsing {key:?}: value out of range")
+            format!("strconv.Atoi: parsing {key}: value out of range", key = quoted(key))
         }
-        Err(_) => format!("strconv.Atoi: parsing {key:?}: invalid syntax"),
+        Err(_) => format!("strconv.Atoi: parsing {key}: invalid syntax", key = quoted(key)),
     }
 }
 

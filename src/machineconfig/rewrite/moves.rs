@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Draft, Target};
+use crate::machineconfig::go::quoted;
 
 type Tree = Map<String, Value>;
 
@@ -176,7 +177,7 @@ fn install(tree: &mut Tree, target: Target<'_>, draft: &mut Draft) {
     if let Some(image) = image {
         draft.set(KIND, None, "installer.image", image);
     }
-    draft.set(KIND, None, MATCH, format!("disk.dev_path == {disk:?}").into());
+    draft.set(KIND, None, MATCH, format!("disk.dev_path == {}", quoted(disk)).into());
     if let Some(wipe) = wipe {
         draft.set(KIND, None, "provisioning.wipe", wipe);
     }

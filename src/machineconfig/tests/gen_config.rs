@@ -4,7 +4,7 @@ use super::{bundle, cases, documents_differ, json, read, root, run, trees};
 use crate::inventory::Role;
 use crate::machineconfig::{Contract, Documents, Input, generate};
 
-fn input(options: &Value) -> Input {
+pub(super) fn input(options: &Value) -> Input {
     let text = |key: &str| options[key].as_str().unwrap_or_default().to_owned();
     let list = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
