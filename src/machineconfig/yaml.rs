@@ -108,21 +108,23 @@ impl Node {
         }
     }
 
-    /// The reverse, for trees that never were text: the generator's and a JSON patch's result.
+    /// The reverse, for trees that never were text: the generator's and a JSON patch's result. Numbers and the order of
+    /// keys are those of the YAML that Talos makes of JSON.
     pub(super) fn of_value(value: &Value) -> Self {
         let plain = |text: String| (Style::Usual, Data::Scalar { text, plain: true });
         let (style, data) = match value {
             Value::Null => plain("null".to_owned()),
             Value::Bool(flag) => plain(flag.to_string()),
-            Value::Number(number) => plain(number.to_string()),
+            Value::Number(number) => plain(write::number(number)),
             Value::String(text) => match timestamp::of(text) {
                 Some(time) => plain(time.to_owned()),
                 None => (quote::as_written(text), Data::Scalar { text: text.clone(), plain: false }),
             },
             Value::Array(items) => (Style::Usual, Data::List(items.iter().map(Self::of_value).collect())),
             Value::Object(map) => {
-                let entries = map.iter().map(|(key, value)| (key.clone(), Self::of_value(value)));
-                (Style::Usual, Data::Map(entries.collect()))
+                let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.clone(), Self::of_value(value))).collect();
+                entries.sort_by(|(a, _), (b, _)| natural(a, b));
+                (Style::Usual, Data::Map(entries))
             }
         };
         Self { line: 1, style, key: Style::Usual, mark: None, merge: None, data }

@@ -175,6 +175,11 @@ impl Selector {
         !self.header.name.is_empty()
     }
 
+    /// Whether it is about the document that has no kind.
+    pub(super) fn is_v1alpha1(&self) -> bool {
+        self.header.kind.is_empty()
+    }
+
     /// Whether the whole document is to go.
     pub(super) fn is_whole(&self) -> bool {
         self.path.is_empty()
@@ -231,13 +236,11 @@ impl Selector {
                 map.shift_remove(*first).map(drop).ok_or(LOOKUP)
             }
             (Type::Map(item), Value::Object(map)) => self.below(item, map.get_mut(*first).ok_or(LOOKUP)?, rest, minor),
-            (Type::Free, Value::Object(map)) => {
+            (Type::Free, Value::Object(map)) if minor.deletes_in_free_form => {
                 if rest.is_empty() {
                     map.shift_remove(*first).map(drop).ok_or(LOOKUP)
-                } else if minor.deletes_in_free_form {
-                    self.below(&Type::Free, map.get_mut(*first).ok_or(LOOKUP)?, rest, minor)
                 } else {
-                    Err(LOOKUP)
+                    self.below(&Type::Free, map.get_mut(*first).ok_or(LOOKUP)?, rest, minor)
                 }
             }
             (Type::List(item), Value::Array(list)) => {
@@ -252,8 +255,11 @@ impl Selector {
                     Type::Text(_) | Type::Duration | Type::Url => minor.errors_name_document,
                     _ => false,
                 });
-                let found =
-                    list.iter().position(|item| item.get(key).and_then(Value::as_str).unwrap_or_default() == text);
+                let shown = |item: &Value| match item.get(key) {
+                    Some(Value::Number(mode)) => format!("0o{:o}", mode.as_u64().unwrap_or_default()),
+                    value => value.and_then(Value::as_str).unwrap_or_default().to_owned(),
+                };
+                let found = list.iter().position(|item| shown(item) == *text);
                 list.remove(found.filter(|_| by_text).ok_or(LOOKUP)?);
                 Ok(())
             }
