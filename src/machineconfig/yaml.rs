@@ -122,7 +122,10 @@ impl Node {
             },
             Value::Array(items) => (Style::Usual, Data::List(items.iter().map(Self::of_value).collect())),
             Value::Object(map) => {
-                let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.clone(), Self::of_value(value))).collect();
+                let entry = |(key, value): (&String, &Value)| {
+                    (key.clone(), Self { key: quote::as_written(key), ..Self::of_value(value) })
+                };
+                let mut entries: Vec<_> = map.iter().map(entry).collect();
                 entries.sort_by(|(a, _), (b, _)| natural(a, b));
                 (Style::Usual, Data::Map(entries))
             }
