@@ -6,6 +6,7 @@
 //! above this file knows of them.
 
 mod natural;
+mod notes;
 mod quote;
 mod read;
 mod timestamp;
@@ -16,6 +17,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::machineconfig::go::quoted;
 pub(super) use natural::natural;
+pub(super) use notes::Notes;
 pub(super) use quote::{double, key, looks_like_other, single};
 pub(super) use read::{documents, documents_at};
 pub(super) use timestamp::as_texts;
@@ -30,10 +32,11 @@ pub(super) struct Node {
     pub(super) style: Style,
     /// How the key before it was written.
     pub(super) key: Style,
-    /// The tag of a scalar, `!!str`, and behind `!!binary` the text as it was; errors quote that, too.
+    /// The tag, `!!str`, and behind `!!binary` the text as it was; errors quote that, too.
     pub(super) mark: Option<Box<str>>,
     /// What a mapping merges under `<<`, and how many entries were its own: the merged ones come after those.
     pub(super) merge: Option<Box<(usize, Node)>>,
+    pub(super) notes: Option<Box<Notes>>,
     pub(super) data: Data,
 }
 
@@ -66,6 +69,13 @@ pub(super) enum Data {
 }
 
 impl Node {
+    /// Adds notes. Where there is nothing to note, nothing is kept.
+    fn noted(&mut self, note: impl FnOnce(&mut Notes)) {
+        let mut notes = self.notes.take().map(|notes| *notes).unwrap_or_default();
+        note(&mut notes);
+        self.notes = notes.kept();
+    }
+
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.data, Data::Scalar { text, plain: true } if is_null(text))
     }
@@ -130,7 +140,7 @@ impl Node {
                 (Style::Usual, Data::Map(entries))
             }
         };
-        Self { line: 1, style, key: Style::Usual, mark: None, merge: None, data }
+        Self { line: 1, style, key: Style::Usual, mark: None, merge: None, notes: None, data }
     }
 }
 
