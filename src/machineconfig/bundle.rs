@@ -98,6 +98,9 @@ impl Bundle {
             (None, Some(error)) => return Err(error.into()),
             _ => return Err(BundleError::Empty),
         };
+        if let Some(wrong) = root.wrong() {
+            return Err(wrong.clone().into());
+        }
         if root.as_map().is_none() {
             return Err(BundleError::Shape);
         }

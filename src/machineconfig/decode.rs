@@ -49,6 +49,9 @@ pub(super) fn document(node: &Node, minor: &Minor) -> Result<Document, DecodeErr
     } else {
         String::new()
     };
+    if let (Ok(_), Some(wrong)) = (kind_of(node, minor), node.wrong()) {
+        return Err(wrong.clone().into());
+    }
     inner(node, minor).map_err(|what| match what {
         // A crash that Talos catches further up.
         Fault::NothingBehind(_) => DecodeError::Document { at: String::new(), line: node.line, what },

@@ -37,6 +37,8 @@ pub(super) struct Node {
     /// What a mapping merges under `<<`, and how many entries were its own: the merged ones come after those.
     pub(super) merge: Option<Box<(usize, Node)>>,
     pub(super) notes: Option<Box<Notes>>,
+    /// Why it cannot be decoded: Talos finds out only then, and nobody does when it is deleted before.
+    pub(super) wrong: Option<Box<SyntaxError>>,
     pub(super) data: Data,
 }
 
@@ -69,6 +71,16 @@ pub(super) enum Data {
 }
 
 impl Node {
+    /// The first thing in it that cannot be decoded.
+    pub(super) fn wrong(&self) -> Option<&SyntaxError> {
+        let below = || match &self.data {
+            Data::Scalar { .. } => None,
+            Data::List(items) => items.iter().find_map(Self::wrong),
+            Data::Map(entries) => entries.iter().find_map(|(_, node)| node.wrong()),
+        };
+        self.wrong.as_deref().or_else(below)
+    }
+
     /// Adds notes. Where there is nothing to note, nothing is kept.
     fn noted(&mut self, note: impl FnOnce(&mut Notes)) {
         let mut notes = self.notes.take().map(|notes| *notes).unwrap_or_default();
@@ -140,12 +152,12 @@ impl Node {
                 (Style::Usual, Data::Map(entries))
             }
         };
-        Self { line: 1, style, key: Style::Usual, mark: None, merge: None, notes: None, data }
+        Self { line: 1, style, key: Style::Usual, mark: None, merge: None, notes: None, wrong: None, data }
     }
 }
 
 /// The text is not YAML, or it is YAML that this reader refuses to hold in memory.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum SyntaxError {
     #[error("decode error: yaml: line {line}, column {column}: {text}")]
     Scan { line: usize, column: usize, text: String },

@@ -149,6 +149,7 @@ impl Walk {
 }
 
 const LOOKUP: &str = "lookup failed";
+const COMPLEX: &str = "searching for complex paths in slices is not supported";
 
 impl Selector {
     /// The one document of a kind that has no name.
@@ -223,7 +224,11 @@ impl Selector {
         let Some(value) = body.get_mut(*first) else {
             // A struct that is no pointer is always there, and deleting a zero field of it is no lookup.
             let plain = matches!(&field.kind, Type::Struct(inner) if !field.pointer && known(rest[0], inner));
-            return if plain && rest.len() == 1 { Ok(()) } else { Err(LOOKUP) };
+            return match &field.kind {
+                _ if plain && rest.len() == 1 => Ok(()),
+                Type::List(_) if rest.len() > 1 => Err(COMPLEX),
+                _ => Err(LOOKUP),
+            };
         };
         self.below(&field.kind, value, rest, minor)
     }
@@ -245,7 +250,7 @@ impl Selector {
             }
             (Type::List(item), Value::Array(list)) => {
                 if !rest.is_empty() {
-                    return Err("searching for complex paths in slices is not supported");
+                    return Err(COMPLEX);
                 }
                 let Type::Struct(root) = &**item else { return Err(LOOKUP) };
                 let Some((key, text)) = &self.element else { return Err(LOOKUP) };

@@ -53,7 +53,7 @@ pub(in crate::machineconfig) fn parse(text: &str, minor: &Minor) -> Result<Vec<O
             // Of several documents the first one is read, and nothing looks at the others.
             let read = yaml::documents_at(text);
             let nodes = read.list;
-            if nodes.is_empty() && read.end.is_some() {
+            if nodes.first().map_or(read.end.is_some(), |(_, node)| node.wrong().is_some()) {
                 return Err(error.to_string());
             }
             let mut tree = nodes.first().map_or(Value::Null, |(_, node)| node.to_value());

@@ -12,7 +12,7 @@ use crate::machineconfig::patch::{Argument, argument};
 use crate::machineconfig::{Documents, Minor, Mode, Patch, PatchSource, apply, validate};
 
 /// Texts that come from Go's parsers of YAML, JSON and base64: only that there is one is compared.
-const PARSERS: [&str; 8] = [
+const PARSERS: [&str; 9] = [
     "yaml: ",
     "decode error: ",
     "JSON input",
@@ -21,6 +21,7 @@ const PARSERS: [&str; 8] = [
     "json: ",
     "invalid character",
     "construct errors",
+    "go-yaml load error",
 ];
 
 fn patched(case: &Value, minor: &Minor) -> Result<Documents, String> {

@@ -19,7 +19,9 @@ const MAX_NODES: usize = 200_000;
 /// Every document of `text`; one that holds only comments is there as a null.
 pub(in crate::machineconfig) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
     let read = documents_at(text);
-    read.end.map_or(Ok(read.list.into_iter().map(|(_, node)| node).collect()), Err)
+    let list: Vec<Node> = read.list.into_iter().map(|(_, node)| node).collect();
+    let wrong = list.iter().find_map(Node::wrong).cloned();
+    wrong.or(read.end).map_or(Ok(list), Err)
 }
 
 /// A text as far as it is YAML.
@@ -117,6 +119,7 @@ impl<'a> Reader<'a> {
             mark: None,
             merge: None,
             notes: None,
+            wrong: None,
             data: Data::Scalar { text: String::new(), plain: true },
         }))
     }
@@ -132,7 +135,7 @@ impl<'a> Reader<'a> {
             // Nobody means the one that had the name before.
             self.anchors.remove(&**name);
         }
-        let (mut mark, mut merge) = (event.tag().map(shown), None);
+        let (mut mark, mut merge, mut wrong) = (event.tag().map(shown), None, None);
         let (style, data) = match event {
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 let name = self.source.get(self.span.clone()).unwrap_or_default().trim_start_matches('*');
@@ -163,14 +166,15 @@ impl<'a> Reader<'a> {
                     Style::Literal | Style::Folded => notes::behind_block(self.source, self.before),
                     _ => notes::behind(self.source, self.span.end),
                 };
-                let Some((text, plain)) = tagged(text, style == Style::Usual, mark.as_deref()) else {
-                    return Err(SyntaxError::Refused { line, what: "cannot decode a scalar as what its tag says" });
-                };
+                let (text, plain) = tagged(text, style == Style::Usual, mark.as_deref()).unwrap_or_else(|text| {
+                    wrong = Some(SyntaxError::Refused { line, what: "cannot decode a scalar as what its tag says" });
+                    (text, false)
+                });
                 (style, Data::Scalar { text, plain })
             }
             Event::SequenceStart(style, ..) => (collection(style), Data::List(self.list(depth)?)),
             Event::MappingStart(style, ..) => {
-                let entries = self.map(depth, &mut merge)?;
+                let entries = self.map(depth, &mut merge, &mut wrong)?;
                 (collection(style), Data::Map(entries))
             }
             _ => return Err(SyntaxError::Refused { line, what: "an unexpected construct" }),
@@ -179,7 +183,8 @@ impl<'a> Reader<'a> {
             notes.behind = notes::behind(self.source, self.span.end);
         }
         let anchor = notes.anchor.clone();
-        let node = Node { line, style, key: Style::Usual, mark, merge, notes: notes.kept(), data };
+        let node =
+            Node { line, style, key: Style::Usual, mark, merge, notes: notes.kept(), wrong: wrong.map(Box::new), data };
         if let Some(name) = anchor {
             self.anchors.insert(name.into(), (node.clone(), self.nodes - before));
         }
@@ -233,6 +238,7 @@ impl<'a> Reader<'a> {
         &mut self,
         depth: usize,
         merge: &mut Option<Box<(usize, Node)>>,
+        wrong: &mut Option<SyntaxError>,
     ) -> Result<Vec<(String, Node)>, SyntaxError> {
         let mut entries: Vec<(String, Node)> = Vec::new();
         let mut merged: Vec<(String, Node)> = Vec::new();
@@ -258,10 +264,13 @@ impl<'a> Reader<'a> {
             value.noted(|notes| (notes.above, notes.behind_key) = (above, behind));
             if plain && key == "<<" {
                 *merge = Some(Box::new((0, value.clone())));
-                merge_key(value, &mut merged)?;
-            } else if let Some(first) = seen.before(&entries, &key) {
-                return Err(SyntaxError::DuplicateKey { line, key, first });
+                if let Err(error) = merge_key(value, &mut merged) {
+                    wrong.get_or_insert(error);
+                }
             } else {
+                if let Some(first) = seen.before(&entries, &key) {
+                    wrong.get_or_insert_with(|| SyntaxError::DuplicateKey { line, key: key.clone(), first });
+                }
                 seen.add(&key, line);
                 entries.push((key, value));
             }
@@ -301,20 +310,21 @@ fn shown(tag: &Tag) -> Box<str> {
 
 /// A scalar as its tag wants it. One that Go does not know, `!!str` and `!!binary` make a text of it; the others say
 /// that it is to be read like a plain one.
-fn tagged(text: String, plain: bool, tag: Option<&str>) -> Option<(String, bool)> {
+fn tagged(text: String, plain: bool, tag: Option<&str>) -> Result<(String, bool), String> {
+    let as_plain = |ok: bool, text: String| if ok { Ok((text, true)) } else { Err(text) };
     match tag {
-        None => Some((text, plain)),
-        Some("!!bool") => matches!(super::resolve(&text), Value::Bool(_)).then_some((text, true)),
-        Some("!!null") => super::is_null(&text).then_some((text, true)),
-        Some("!!int") => super::integer(&text).map(|_| (text, true)),
-        Some("!!float") => super::resolve(&text).is_number().then_some((text, true)),
-        Some("!!timestamp") => super::timestamp::read(&text).map(|_| (text, true)),
+        None => Ok((text, plain)),
+        Some("!!bool") => as_plain(matches!(super::resolve(&text), Value::Bool(_)), text),
+        Some("!!null") => as_plain(super::is_null(&text), text),
+        Some("!!int") => as_plain(super::integer(&text).is_some(), text),
+        Some("!!float") => as_plain(super::resolve(&text).is_number(), text),
+        Some("!!timestamp") => as_plain(super::timestamp::read(&text).is_some(), text),
         Some(tag) if tag.starts_with("!!binary") => {
             let joined: String = text.split_whitespace().collect();
             let bytes = base64::engine::general_purpose::STANDARD.decode(joined).ok();
-            Some((bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text), false))
+            Ok((bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text), false))
         }
-        Some(_) => Some((text, false)),
+        Some(_) => Ok((text, false)),
     }
 }
 
