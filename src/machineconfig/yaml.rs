@@ -20,7 +20,7 @@ pub(super) use natural::natural;
 pub(super) use notes::Notes;
 pub(super) use quote::{double, key, looks_like_other, single};
 pub(super) use read::{documents, documents_at};
-pub(super) use timestamp::as_texts;
+pub(super) use timestamp::{as_texts, is_date};
 pub(super) use tree::Tree;
 pub(super) use write::{emit, joined};
 
@@ -90,6 +90,11 @@ impl Node {
 
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.data, Data::Scalar { text, plain: true } if is_null(text))
+    }
+
+    /// Whether it is a plain date, which some Talos takes for no text.
+    pub(super) fn is_date(&self) -> bool {
+        matches!(&self.data, Data::Scalar { text, plain: true } if is_date(text))
     }
 
     pub(super) fn as_map(&self) -> Option<&[(String, Node)]> {

@@ -51,12 +51,21 @@ pub(super) fn read(text: &str, plain: bool, kind: &Type, minor: &Minor) -> Resul
             None => wrong("a boolean"),
         },
         // A plain number has no unit.
+        Type::Duration
+            if plain && minor.dates_are_no_texts && yaml::integer(text).is_none() && whole(text, false).is_some() =>
+        {
+            let nanoseconds = whole(text, false).and_then(|number| number.as_i64()).unwrap_or_default();
+            Ok(Value::String(go::show_duration(nanoseconds)))
+        }
         Type::Duration => match go::duration(text).filter(|nanoseconds| {
             !plain || yaml::integer(text).is_none() || (*nanoseconds == 0 && minor.durations_take_zero)
         }) {
             Some(nanoseconds) => Ok(Value::String(go::show_duration(nanoseconds))),
             None => wrong("a duration such as 90s or 1h30m"),
         },
+        Type::Text(Text::Any) | Type::Url if plain && minor.dates_are_no_texts && yaml::is_date(text) => {
+            wrong("a text")
+        }
         Type::Url => go::url(text).map(Value::String).map_err(Wrong::own),
         Type::Text(kind) => of_kind(text, plain, *kind, minor),
         Type::Bytes => size(text, minor).map_err(|own| Wrong { why: no_size(text), own: Some(own) }),
@@ -124,7 +133,7 @@ fn of_kind(text: &str, plain: bool, kind: Text, minor: &Minor) -> Result<Value, 
         }
         Text::Base64 => base64(text).map(Value::String).map_err(Wrong::own),
         Text::Mode => {
-            let number = yaml::integer(text).and_then(|number| number.as_u64()).filter(|mode| plain && *mode <= 0o7777);
+            let number = number(text, minor).and_then(|number| number.as_u64()).filter(|mode| plain && *mode <= 0o7777);
             number.map(Value::from).ok_or_else(|| format!("`{text}` is no file mode such as 0o644").into())
         }
         Text::Port => port(text, plain, minor),
