@@ -11,6 +11,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::contract::Contract;
+use super::go;
 use super::pki::{self, Pair, PkiError};
 use super::yaml::{self, Node, SyntaxError, object};
 use crate::secrets::Secret;
@@ -90,15 +91,20 @@ impl Bundle {
     /// `machine_secrets` of Terraform's Talos provider.
     /// Unknown keys are ignored, as talosctl does.
     pub fn parse(text: &str) -> Result<Self, BundleError> {
-        let documents = yaml::documents(text)?;
-        let root = documents.first().ok_or(BundleError::Empty)?;
-        if root.is_null() {
-            return Err(BundleError::Empty);
+        // Talos reads the first document and never looks at what follows.
+        let documents = yaml::documents_at(text);
+        let root = match (documents.list.first(), documents.end) {
+            (Some((_, root)), _) if !root.is_null() => root,
+            (None, Some(error)) => return Err(error.into()),
+            _ => return Err(BundleError::Empty),
+        };
+        if let Some(wrong) = root.wrong() {
+            return Err(wrong.clone().into());
         }
         if root.as_map().is_none() {
             return Err(BundleError::Shape);
         }
-        let read = Read { root };
+        let read = Read::of(root);
         let pair =
             |section, crt, key| Ok::<_, BundleError>((read.pem(section, crt, "crt")?, read.pem(section, key, "key")?));
         let etcd = pair("etcd", "certs.etcd.crt", "certs.etcd.key")?;
@@ -207,18 +213,26 @@ fn token() -> Result<Secret, PkiError> {
 
 struct Read<'a> {
     root: &'a Node,
+    /// Keys of talosctl's own file are exact: any other is unknown to it.
+    exact: bool,
 }
 
-impl Read<'_> {
-    /// Keys compare without case and underscores, and a certificate may be a `cert`: so all spellings are one.
+impl<'a> Read<'a> {
+    /// The JSON spelling shows in its sections, and Terraform's in the words that it keeps apart.
+    fn of(root: &'a Node) -> Self {
+        let names = |node: Option<&'a Node>| node.and_then(Node::as_map).into_iter().flatten().map(|(name, _)| name);
+        let sections = ["cluster", "secrets", "trustdinfo", "certs"];
+        let json = names(Some(root)).any(|name| sections.iter().any(|section| name != section && same(name, section)));
+        let words = ["bootstraptoken", "secretboxencryptionsecret", "k8saggregator", "k8sserviceaccount"];
+        let apart = |name: &String| name.contains('_') && words.iter().any(|word| same(name, word));
+        let terraform = names(root.get("secrets")).chain(names(root.get("certs"))).any(apart);
+        Self { root, exact: !(json || terraform) }
+    }
+
     fn find(&self, path: &[&str]) -> Option<&Node> {
         path.iter().try_fold(self.root, |node, key| {
-            let entries = node.as_map()?;
-            let same = |name: &str| {
-                let bare = name.replace('_', "");
-                bare.eq_ignore_ascii_case(key) || (*key == "crt" && bare.eq_ignore_ascii_case("cert"))
-            };
-            entries.iter().find(|(name, _)| same(name)).map(|(_, node)| node)
+            let mut entries = node.as_map()?.iter();
+            entries.find(|(name, _)| if self.exact { name == key } else { same(name, key) }).map(|(_, node)| node)
         })
     }
 
@@ -231,8 +245,14 @@ impl Read<'_> {
     }
 
     fn pem(&self, section: &str, path: &'static str, half: &str) -> Result<String, BundleError> {
-        let text: String = self.text(&["certs", section, half]).split_whitespace().collect();
-        let bytes = STANDARD.decode(text).map_err(|_| BundleError::Base64 { path })?;
-        String::from_utf8(bytes).map_err(|_| BundleError::Base64 { path })
+        let bytes = go::base64(&self.text(&["certs", section, half])).map_err(|_| BundleError::Base64 { path })?;
+        // What is no text is no PEM either, and the check says so.
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+/// Without case and underscores, and with a certificate that may be a `cert`, all spellings are one.
+fn same(name: &str, key: &str) -> bool {
+    let bare = name.replace('_', "");
+    bare.eq_ignore_ascii_case(key) || (key == "crt" && bare.eq_ignore_ascii_case("cert"))
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::machineconfig::go::quoted;
 /// A Talos version as far as contracts care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {
@@ -15,7 +16,7 @@ pub(super) struct Version {
 /// The text is no Talos version, or one that is outside of 1.9 … 1.14.
 #[derive(Debug, thiserror::Error)]
 pub enum BadVersion {
-    #[error("error parsing version {0:?}")]
+    #[error("error parsing version {}", quoted(.0))]
     Unreadable(String),
     #[error("Talos {0} is not supported: pvetalos knows 1.9 to 1.14")]
     Unsupported(String),

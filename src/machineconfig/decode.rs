@@ -49,6 +49,9 @@ pub(super) fn document(node: &Node, minor: &Minor) -> Result<Document, DecodeErr
     } else {
         String::new()
     };
+    if let (Ok(_), Some(wrong)) = (kind_of(node, minor), node.wrong()) {
+        return Err(wrong.clone().into());
+    }
     inner(node, minor).map_err(|what| match what {
         // A crash that Talos catches further up.
         Fault::NothingBehind(_) => DecodeError::Document { at: String::new(), line: node.line, what },
@@ -301,13 +304,16 @@ impl Reader<'_> {
     fn args(&mut self, node: &Node) -> Option<Value> {
         let Data::Map(entries) = &node.data else { return self.mismatch(node, "a mapping of arguments") };
         let lists = self.minor.args_are_lists;
+        let is_text = |node: &Node| node.text().is_some() && !(self.minor.dates_are_no_texts && node.is_date());
         let mut args = Map::new();
         for (key, node) in entries {
             let value = match &node.data {
                 // Where arguments are lists, an empty text and a null are the empty list, which is written as null.
                 _ if lists && (node.is_null() || node.text() == Some("")) => Value::Null,
-                Data::Scalar { .. } => Value::String(node.text().unwrap_or_default().to_owned()),
-                Data::List(items) if lists && items.iter().all(|item| item.text().is_some()) => {
+                Data::Scalar { .. } if node.is_null() || is_text(node) => {
+                    Value::String(node.text().unwrap_or_default().to_owned())
+                }
+                Data::List(items) if lists && items.iter().all(is_text) => {
                     items.iter().filter_map(Node::text).collect()
                 }
                 _ => {

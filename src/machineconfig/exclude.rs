@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::documents::Document;
 use super::minor::Minor;
+use crate::machineconfig::go::quoted;
 
 /// Kinds that claim the same name: two different ones of a group with one name exclude each other.
 const GROUPS: &[&[&str]] = &[
@@ -62,7 +63,8 @@ pub(super) fn check(list: &[Document], minor: &Minor) -> Result<(), Clash> {
             if let Some((_, owner)) = claimed.iter().find(|(link, _)| *link == name) {
                 let document = shown(document);
                 return clash(format!(
-                    "conflicting link configurations: {owner} and {document} both configure {name:?}"
+                    "conflicting link configurations: {owner} and {document} both configure {name}",
+                    name = quoted(name)
                 ));
             }
             claimed.push((name, shown(document)));

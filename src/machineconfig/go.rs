@@ -3,12 +3,14 @@
 mod addr;
 mod base64;
 mod escape;
+mod quote;
 mod size;
 pub(super) mod types;
 mod url;
 
 pub(super) use addr::{addr, addr_port, prefix};
 pub(super) use base64::base64;
+pub(super) use quote::quoted;
 pub(super) use size::{bytes, shown_bytes};
 pub(super) use url::{Url, url};
 
@@ -87,7 +89,7 @@ pub(super) fn show_duration(nanoseconds: i64) -> String {
 
 /// `strconv.ParseUint` of a decimal number of so many bits, with its error.
 pub(super) fn unsigned(text: &str, bits: u32) -> Result<u64, String> {
-    let fail = |why: &str| Err(format!("strconv.ParseUint: parsing {text:?}: {why}"));
+    let fail = |why: &str| Err(format!("strconv.ParseUint: parsing {text}: {why}", text = quoted(text)));
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return fail("invalid syntax");
     }

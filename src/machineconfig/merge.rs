@@ -144,7 +144,13 @@ impl Merger<'_> {
             (Type::Text(Text::SizeMatch), Value::String(left), _) if !left.is_empty() => {
                 return Err(self.unsettable("v1alpha1.InstallDiskSizeMatcher.condition", left.clone()));
             }
-            (Type::Pem(_) | Type::Bool | Type::Cel | Type::Bytes, left, right) => left.clone_from(right),
+            (Type::Pem(_) | Type::Bool | Type::Cel | Type::Bytes | Type::Text(Text::Mac), left, right) => {
+                left.clone_from(right);
+            }
+            (Type::Text(Text::Size), left, right) if !self.minor.sizes_take_percent => left.clone_from(right),
+            // Talos keeps a share and a number of bytes apart, and of both it takes the bytes.
+            (Type::Text(Text::Size), Value::String(left), Value::String(right))
+                if right.ends_with('%') && !left.is_empty() && !left.ends_with('%') => {}
             (Type::Text(kind), left, Value::String(right)) => {
                 if overwrite || !encode::is_zero_text(*kind, right) {
                     *left = Value::from(right.as_str());

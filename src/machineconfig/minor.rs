@@ -26,6 +26,8 @@ pub struct Minor {
     pub(super) integers_cut_fractions: bool,
     /// A duration may be a plain `0`.
     pub(super) durations_take_zero: bool,
+    /// A plain date is no text, and whole floats are as good as integers for durations.
+    pub(super) dates_are_no_texts: bool,
     /// Prefixes and addresses that are no list fail to merge, whatever they are.
     pub(super) prefixes_fail_to_merge: bool,
     /// A type that reads its own texts ends decoding with its own words when it fails; later it is one problem of all.
@@ -101,6 +103,7 @@ const V1_11: Minor = Minor {
     null_documents_fail: true,
     integers_cut_fractions: true,
     durations_take_zero: false,
+    dates_are_no_texts: false,
     prefixes_fail_to_merge: true,
     own_decoders_stop: true,
     sizes_take_percent: false,
@@ -192,6 +195,7 @@ const V1_14: Minor = Minor {
     cel_duration_of_integer: false,
     client_identity_as_pem: true,
     system_volumes: &["STATE", "EPHEMERAL", "IMAGECACHE", "ETCD", "CRI", "KUBELET", "LOG"],
+    dates_are_no_texts: true,
     ..V1_13
 };
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::contract::Contract;
 use super::patch::Patch;
 use crate::inventory::Mac;
+use crate::machineconfig::go::quoted;
 
 /// What link documents call the interface that a MAC selects.
 const ALIAS: &str = "net0";
@@ -38,7 +39,7 @@ fn interface(mac: Mac, fields: Value) -> Value {
 }
 
 fn alias(mac: Mac) -> Value {
-    let selector = format!("glob({:?}, mac(link.hardware_addr))", lower(mac));
+    let selector = format!("glob({}, mac(link.hardware_addr))", quoted(&lower(mac)));
     document("LinkAliasConfig", json!({ "name": ALIAS, "selector": { "match": selector } }))
 }
 

@@ -6,6 +6,7 @@
 //! above this file knows of them.
 
 mod natural;
+mod notes;
 mod quote;
 mod read;
 mod timestamp;
@@ -14,10 +15,12 @@ mod write;
 
 use serde_json::{Map, Number, Value};
 
+use crate::machineconfig::go::quoted;
 pub(super) use natural::natural;
+pub(super) use notes::Notes;
 pub(super) use quote::{double, key, looks_like_other, single};
 pub(super) use read::{documents, documents_at};
-pub(super) use timestamp::as_texts;
+pub(super) use timestamp::{as_texts, is_date};
 pub(super) use tree::Tree;
 pub(super) use write::{emit, joined};
 
@@ -29,10 +32,13 @@ pub(super) struct Node {
     pub(super) style: Style,
     /// How the key before it was written.
     pub(super) key: Style,
-    /// The tag of a scalar, `!!str`, and behind `!!binary` the text as it was; errors quote that, too.
+    /// The tag, `!!str`, and behind `!!binary` the text as it was; errors quote that, too.
     pub(super) mark: Option<Box<str>>,
     /// What a mapping merges under `<<`, and how many entries were its own: the merged ones come after those.
     pub(super) merge: Option<Box<(usize, Node)>>,
+    pub(super) notes: Option<Box<Notes>>,
+    /// Why it cannot be decoded: Talos finds out only then, and nobody does when it is deleted before.
+    pub(super) wrong: Option<Box<SyntaxError>>,
     pub(super) data: Data,
 }
 
@@ -65,8 +71,30 @@ pub(super) enum Data {
 }
 
 impl Node {
+    /// The first thing in it that cannot be decoded.
+    pub(super) fn wrong(&self) -> Option<&SyntaxError> {
+        let below = || match &self.data {
+            Data::Scalar { .. } => None,
+            Data::List(items) => items.iter().find_map(Self::wrong),
+            Data::Map(entries) => entries.iter().find_map(|(_, node)| node.wrong()),
+        };
+        self.wrong.as_deref().or_else(below)
+    }
+
+    /// Adds notes. Where there is nothing to note, nothing is kept.
+    fn noted(&mut self, note: impl FnOnce(&mut Notes)) {
+        let mut notes = self.notes.take().map(|notes| *notes).unwrap_or_default();
+        note(&mut notes);
+        self.notes = notes.kept();
+    }
+
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.data, Data::Scalar { text, plain: true } if is_null(text))
+    }
+
+    /// Whether it is a plain date, which some Talos takes for no text.
+    pub(super) fn is_date(&self) -> bool {
+        matches!(&self.data, Data::Scalar { text, plain: true } if is_date(text))
     }
 
     pub(super) fn as_map(&self) -> Option<&[(String, Node)]> {
@@ -107,33 +135,38 @@ impl Node {
         }
     }
 
-    /// The reverse, for trees that never were text: the generator's and a JSON patch's result.
+    /// The reverse, for trees that never were text: the generator's and a JSON patch's result. Numbers and the order of
+    /// keys are those of the YAML that Talos makes of JSON.
     pub(super) fn of_value(value: &Value) -> Self {
         let plain = |text: String| (Style::Usual, Data::Scalar { text, plain: true });
         let (style, data) = match value {
             Value::Null => plain("null".to_owned()),
             Value::Bool(flag) => plain(flag.to_string()),
-            Value::Number(number) => plain(number.to_string()),
+            Value::Number(number) => plain(write::number(number)),
             Value::String(text) => match timestamp::of(text) {
                 Some(time) => plain(time.to_owned()),
                 None => (quote::as_written(text), Data::Scalar { text: text.clone(), plain: false }),
             },
             Value::Array(items) => (Style::Usual, Data::List(items.iter().map(Self::of_value).collect())),
             Value::Object(map) => {
-                let entries = map.iter().map(|(key, value)| (key.clone(), Self::of_value(value)));
-                (Style::Usual, Data::Map(entries.collect()))
+                let entry = |(key, value): (&String, &Value)| {
+                    (key.clone(), Self { key: quote::as_written(key), ..Self::of_value(value) })
+                };
+                let mut entries: Vec<_> = map.iter().map(entry).collect();
+                entries.sort_by(|(a, _), (b, _)| natural(a, b));
+                (Style::Usual, Data::Map(entries))
             }
         };
-        Self { line: 1, style, key: Style::Usual, mark: None, merge: None, data }
+        Self { line: 1, style, key: Style::Usual, mark: None, merge: None, notes: None, wrong: None, data }
     }
 }
 
 /// The text is not YAML, or it is YAML that this reader refuses to hold in memory.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum SyntaxError {
     #[error("decode error: yaml: line {line}, column {column}: {text}")]
     Scan { line: usize, column: usize, text: String },
-    #[error("decode error: yaml: line {line}: mapping key {key:?} is already defined at line {first}")]
+    #[error("decode error: yaml: line {line}: mapping key {} is already defined at line {first}", quoted(.key))]
     DuplicateKey { line: usize, key: String, first: usize },
     #[error("decode error: yaml: line {line}: {what}")]
     Refused { line: usize, what: &'static str },

@@ -85,13 +85,7 @@ impl Flags {
             };
             list.iter().map(pair).collect()
         };
-        let mut registry_mirrors: Vec<(String, Vec<String>)> = Vec::new();
-        for (host, url) in pairs(&self.registry_mirror, "registry mirror spec")? {
-            match registry_mirrors.iter_mut().find(|(known, _)| *known == host) {
-                Some((_, urls)) => urls.push(url),
-                None => registry_mirrors.push((host, vec![url])),
-            }
-        }
+        let registry_mirrors = pairs(&self.registry_mirror, "registry mirror spec")?;
         let talos =
             if talos.is_empty() { crate::machineconfig::Contract::NEWEST.to_string() } else { talos.to_owned() };
         let kubernetes = match &self.kubernetes_version {
@@ -113,7 +107,7 @@ impl Flags {
             custom_cni_url: self.custom_cni_url.clone(),
             local_api_server_port: self.local_api_server_port,
             kube_prism_port: self.kube_prism_port,
-            registry_mirrors,
+            registry_mirrors: registry_mirrors.into_iter().map(|(host, url)| (host, vec![url])).collect(),
             sysctls: pairs(&self.sysctls, "sysctl")?.into_iter().collect(),
             install_extra_kernel_args: self.install_extra_kernel_args.clone(),
             ..Input::new(name, endpoint, &kubernetes)

@@ -40,6 +40,9 @@ struct Fault {
     text: String,
 }
 
+/// A longer line is not shown.
+const LONGEST_LINE: usize = 16 << 10;
+
 fn show(source: &str, mut faults: Vec<Fault>) -> String {
     faults.sort_by_key(|fault| fault.at);
     let symbols: Vec<char> = source.chars().collect();
@@ -47,8 +50,17 @@ fn show(source: &str, mut faults: Vec<Fault>) -> String {
         let before = &symbols[..(*at).min(symbols.len())];
         let row = before.iter().filter(|symbol| **symbol == '\n').count() + 1;
         let column = before.iter().rev().take_while(|symbol| **symbol != '\n').count();
-        let line = source.split('\n').nth(row - 1).unwrap_or_default();
-        format!("ERROR: <input>:{row}:{}: {text}\n | {line}\n | {}^", column + 1, ".".repeat(column))
+        let line = source.split('\n').nth(row - 1).unwrap_or_default().replace('\t', " ");
+        let said = format!("ERROR: <input>:{row}:{}: {text}", column + 1);
+        if line.len() > LONGEST_LINE {
+            return said;
+        }
+        // Below what is not ASCII stand signs as wide as most of it is (cel-go: common/error.go).
+        let narrow = |symbol: Option<char>| symbol.is_none_or(|symbol| symbol.is_ascii());
+        let dots = line.chars().take(column).map(|symbol| if narrow(Some(symbol)) { '.' } else { '．' });
+        let caret = if narrow(line.chars().nth(column)) { '^' } else { '＾' };
+        let pointer: String = dots.chain([caret]).collect();
+        format!("{said}\n | {line}\n | {pointer}")
     });
     shown.collect::<Vec<_>>().join("\n")
 }

@@ -261,8 +261,11 @@ impl Parser {
                 "[" => Node::List(self.list()?),
                 "{" => Node::Map(self.map()?),
                 "." if self.peek().kind == Kind::Word => {
+                    // From the root, where no variable of a fold is; errors name it with its dot.
                     let word = self.take();
-                    return self.word(word.at, word.text);
+                    let Tree { at, node } = self.word(word.at, word.text)?;
+                    let node = if let Node::Name(name) = node { Node::Name(format!(".{name}")) } else { node };
+                    return Some(Tree { at, node });
                 }
                 _ => {
                     self.unexpected("mismatched", "IDENTIFIER");

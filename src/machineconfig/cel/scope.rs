@@ -43,6 +43,7 @@ impl Scope {
 
     pub(super) fn name(self, name: &str) -> Option<Type> {
         let basic = |name| Some(Type::Basic(name));
+        let name = name.strip_prefix('.').unwrap_or(name);
         let oom = matches!(self, Self::OomTrigger | Self::OomRanking);
         match (self, name) {
             (Self::Disk | Self::Volume, "disk") => basic("talos.resource.definitions.block.DiskSpec"),

@@ -1,6 +1,7 @@
 //! What can be wrong with a configuration before any rule looks at it.
 
 use crate::machineconfig::go;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::place::Place;
 use crate::machineconfig::yaml::SyntaxError;
 
@@ -64,7 +65,7 @@ pub enum Fault {
     /// The key of a kind or a version is the last word of its document.
     #[error("recovered: runtime error: index out of range [{0}] with length {0}")]
     NothingBehind(usize),
-    #[error("{kind:?} {api_version:?}: not registered")]
+    #[error("{} {}: not registered", quoted(.kind), quoted(.api_version))]
     NotRegistered { kind: String, api_version: String },
     #[error("unknown keys found during decoding:\n{shown}")]
     UnknownKeys { shown: String, places: Vec<Place> },

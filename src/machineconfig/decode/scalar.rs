@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Number, Value};
 
 use crate::machineconfig::go;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::schema::{Text, Type};
 use crate::machineconfig::yaml;
@@ -50,12 +51,21 @@ pub(super) fn read(text: &str, plain: bool, kind: &Type, minor: &Minor) -> Resul
             None => wrong("a boolean"),
         },
         // A plain number has no unit.
+        Type::Duration
+            if plain && minor.dates_are_no_texts && yaml::integer(text).is_none() && whole(text, false).is_some() =>
+        {
+            let nanoseconds = whole(text, false).and_then(|number| number.as_i64()).unwrap_or_default();
+            Ok(Value::String(go::show_duration(nanoseconds)))
+        }
         Type::Duration => match go::duration(text).filter(|nanoseconds| {
             !plain || yaml::integer(text).is_none() || (*nanoseconds == 0 && minor.durations_take_zero)
         }) {
             Some(nanoseconds) => Ok(Value::String(go::show_duration(nanoseconds))),
             None => wrong("a duration such as 90s or 1h30m"),
         },
+        Type::Text(Text::Any) | Type::Url if plain && minor.dates_are_no_texts && yaml::is_date(text) => {
+            wrong("a text")
+        }
         Type::Url => go::url(text).map(Value::String).map_err(Wrong::own),
         Type::Text(kind) => of_kind(text, plain, *kind, minor),
         Type::Bytes => size(text, minor).map_err(|own| Wrong { why: no_size(text), own: Some(own) }),
@@ -123,7 +133,7 @@ fn of_kind(text: &str, plain: bool, kind: Text, minor: &Minor) -> Result<Value, 
         }
         Text::Base64 => base64(text).map(Value::String).map_err(Wrong::own),
         Text::Mode => {
-            let number = yaml::integer(text).and_then(|number| number.as_u64()).filter(|mode| plain && *mode <= 0o7777);
+            let number = number(text, minor).and_then(|number| number.as_u64()).filter(|mode| plain && *mode <= 0o7777);
             number.map(Value::from).ok_or_else(|| format!("`{text}` is no file mode such as 0o644").into())
         }
         Text::Port => port(text, plain, minor),
@@ -181,7 +191,7 @@ fn port(text: &str, plain: bool, minor: &Minor) -> Result<Value, Wrong> {
     match text.split_once('-').and_then(|(low, high)| port(low).zip(port(high))) {
         Some((low, high)) if low == high => Ok(Value::from(low)),
         Some((low, high)) => Ok(Value::from(format!("{low}-{high}"))),
-        None => Err(Wrong::own(format!("invalid port range: {text:?}"))),
+        None => Err(Wrong::own(format!("invalid port range: {text}", text = quoted(text)))),
     }
 }
 

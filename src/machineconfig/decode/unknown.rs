@@ -2,7 +2,7 @@
 
 use super::Unknown;
 use crate::machineconfig::minor::Minor;
-use crate::machineconfig::yaml::{self, Data, Node, Style};
+use crate::machineconfig::yaml::{self, Data, Node, Notes, Style};
 
 pub(in crate::machineconfig) enum Tree {
     Leaf(Node),
@@ -61,6 +61,8 @@ fn leaves(entries: Vec<(String, Node)>) -> Entries {
     entries.into_iter().map(leaf).collect()
 }
 
+const BLANK: [char; 2] = [' ', '\t'];
+
 struct Writer<'a> {
     minor: &'a Minor,
     text: String,
@@ -70,12 +72,20 @@ impl Writer<'_> {
     /// What Talos collects is a Go map, written in the order of its keys.
     fn sorted(&self, mut entries: Unknown) -> Entries {
         entries.sort_by(|(a, _), (b, _)| yaml::natural(a, b));
-        entries.into_iter().map(|(key, tree)| (self.key(&key), tree)).collect()
+        // It collects values: what was noted about their keys is lost.
+        let bare = |mut tree: Tree| {
+            if let Tree::Leaf(Node { notes: Some(notes), .. }) = &mut tree {
+                (notes.above, notes.behind_key) = (Vec::new(), None);
+            }
+            tree
+        };
+        entries.into_iter().map(|(key, tree)| (self.key(&key), bare(tree))).collect()
     }
 
     /// `deeper` is where what is below an entry begins: behind a dash that is not four columns after the keys.
     fn map(&mut self, entries: Entries, indent: usize, deeper: usize) {
         for (key, tree) in entries {
+            self.above(&tree, indent);
             self.text.push_str(&" ".repeat(indent));
             self.text.push_str(&key);
             self.text.push(':');
@@ -91,27 +101,31 @@ impl Writer<'_> {
                 self.map(entries, indent, indent + 4);
             }
             Tree::List(items) => self.list(items, indent),
-            Tree::Leaf(Node { style: Style::Usual, mark: None, data: Data::Map(entries), .. })
-                if !entries.is_empty() =>
-            {
-                self.text.push('\n');
-                self.map(leaves(entries), indent, indent + 4);
-            }
-            Tree::Leaf(Node { style: Style::Usual, mark: None, data: Data::List(items), .. }) if !items.is_empty() => {
-                self.list(items.into_iter().map(Tree::Leaf).collect(), indent);
-            }
-            Tree::Leaf(Node {
-                style: style @ (Style::Literal | Style::Folded),
-                data: Data::Scalar { text: own, .. },
-                ..
-            }) => {
-                self.block(&own, &style, indent);
+            Tree::Leaf(node) if is_block(&node) => {
+                self.properties(&node);
+                if let Some(comment) = node.notes.as_ref().and_then(|notes| notes.behind_key.as_deref()) {
+                    self.spaced(comment);
+                }
+                match node.data {
+                    Data::Map(entries) => {
+                        self.text.push('\n');
+                        self.map(leaves(entries), indent, indent + 4);
+                    }
+                    Data::List(items) => self.list(items.into_iter().map(Tree::Leaf).collect(), indent),
+                    Data::Scalar { text: own, .. } => {
+                        let behind = node.notes.as_ref().and_then(|notes| notes.behind.as_deref());
+                        self.block(&own, &node.style, behind, indent);
+                    }
+                }
             }
             Tree::Leaf(node) => {
                 let before = self.text.len();
                 self.flow(&node);
                 if self.text.len() > before {
                     self.text.insert(before, ' ');
+                }
+                if let Some(comment) = node.notes.as_ref().and_then(|notes| notes.behind.as_deref()) {
+                    self.spaced(comment);
                 }
                 self.text.push('\n');
             }
@@ -121,6 +135,7 @@ impl Writer<'_> {
     fn list(&mut self, items: Vec<Tree>, indent: usize) {
         self.text.push('\n');
         for item in items {
+            self.above(&item, indent);
             self.text.push_str(&" ".repeat(indent));
             self.text.push('-');
             self.inline(item, indent);
@@ -131,10 +146,14 @@ impl Writer<'_> {
     fn inline(&mut self, tree: Tree, indent: usize) {
         let before = self.text.len();
         match tree {
-            Tree::Leaf(Node { data: Data::Map(entries), style: Style::Usual, .. }) if !entries.is_empty() => {
+            Tree::Leaf(Node { data: Data::Map(entries), style: Style::Usual, mark: None, notes, .. })
+                if !entries.is_empty() && !has_anchor(notes.as_deref()) =>
+            {
                 self.map(leaves(entries), indent + 2, indent + 4);
             }
-            Tree::Leaf(Node { data: Data::List(items), style: Style::Usual, .. }) if !items.is_empty() => {
+            Tree::Leaf(Node { data: Data::List(items), style: Style::Usual, mark: None, notes, .. })
+                if !items.is_empty() && !has_anchor(notes.as_deref()) =>
+            {
                 self.list(items.into_iter().map(Tree::Leaf).collect(), indent + 2);
             }
             Tree::Map(entries) => {
@@ -163,24 +182,67 @@ impl Writer<'_> {
         text
     }
 
-    fn block(&mut self, own: &str, style: &Style, indent: usize) {
+    /// A comment, one blank behind whatever is before it.
+    fn spaced(&mut self, text: &str) {
+        self.text.push(' ');
+        self.text.push_str(text);
+    }
+
+    fn above(&mut self, tree: &Tree, indent: usize) {
+        let Tree::Leaf(Node { notes: Some(notes), .. }) = tree else { return };
+        for comment in &notes.above {
+            self.text.push_str(&" ".repeat(indent));
+            self.text.push_str(comment);
+            self.text.push('\n');
+        }
+    }
+
+    /// The anchor and the tag of what is not in one line.
+    fn properties(&mut self, node: &Node) {
+        if let Some(anchor) = node.notes.as_ref().and_then(|notes| notes.anchor.as_deref()) {
+            self.spaced(&format!("&{anchor}"));
+        }
+        if let Some(mark) = &node.mark {
+            self.spaced(mark);
+        }
+    }
+
+    fn block(&mut self, own: &str, style: &Style, behind: Option<&str>, indent: usize) {
         self.text.push_str(if *style == Style::Literal { " |" } else { " >" });
-        let lines = match own.strip_suffix('\n') {
-            None => own,
-            Some(rest) => rest,
-        };
-        self.text.push_str(if lines.len() == own.len() { "-" } else { "" });
+        self.text.push_str(if own.starts_with([' ', '\n']) { "4" } else { "" });
+        let body = own.strip_suffix('\n').unwrap_or(own);
+        self.text.push_str(match own.len() - body.len() {
+            0 => "-",
+            _ if body.is_empty() || body.ends_with('\n') => "+",
+            _ => "",
+        });
+        if let Some(comment) = behind {
+            self.spaced(comment);
+        }
         self.text.push('\n');
-        for line in lines.split('\n') {
+        let folds = !own.trim_start_matches('\n').starts_with(BLANK);
+        let lines: Vec<&str> = body.split('\n').collect();
+        for (at, line) in lines.iter().enumerate() {
             if !line.is_empty() {
                 self.text.push_str(&" ".repeat(indent));
             }
             self.text.push_str(line);
             self.text.push('\n');
+            // A fold is a blank where it stands between two lines, so a break is two; the writer asks for a blank in
+            // the wrong place, and so has a blank line at the end as well.
+            let broken = at + 1 < lines.len() || own.len() > body.len();
+            if *style == Style::Folded && broken && !line.is_empty() && !line.starts_with(BLANK) && folds {
+                self.text.push('\n');
+            }
         }
     }
 
     fn flow(&mut self, node: &Node) {
+        if let Some(anchor) = node.notes.as_ref().and_then(|notes| notes.anchor.as_deref()) {
+            self.text.push('&');
+            self.text.push_str(anchor);
+            self.text.push(' ');
+        }
         if let Some(mark) = &node.mark {
             self.text.push_str(mark);
             if mark.contains(' ') {
@@ -200,7 +262,7 @@ impl Writer<'_> {
                 self.text.push('[');
                 for (at, item) in items.iter().enumerate() {
                     self.text.push_str(if at == 0 { "" } else { ", " });
-                    self.flow(item);
+                    self.flow_item(item);
                 }
                 self.text.push(']');
             }
@@ -211,11 +273,33 @@ impl Writer<'_> {
                     self.text.push_str(key);
                     self.text.push_str(": ");
                     if let Tree::Leaf(value) = tree {
-                        self.flow(value);
+                        self.flow_item(value);
                     }
                 }
                 self.text.push('}');
             }
         }
     }
+
+    /// Between brackets nothing at all is a text.
+    fn flow_item(&mut self, node: &Node) {
+        match &node.data {
+            Data::Scalar { text, .. } if text.is_empty() && node.style == Style::Usual => self.text.push_str("''"),
+            _ => self.flow(node),
+        }
+    }
+}
+
+/// What takes lines of its own.
+fn is_block(node: &Node) -> bool {
+    match (&node.style, &node.data) {
+        (Style::Usual, Data::Map(entries)) => !entries.is_empty(),
+        (Style::Usual, Data::List(items)) => !items.is_empty(),
+        (Style::Literal | Style::Folded, Data::Scalar { .. }) => true,
+        _ => false,
+    }
+}
+
+fn has_anchor(notes: Option<&Notes>) -> bool {
+    notes.is_some_and(|notes| notes.anchor.is_some())
 }

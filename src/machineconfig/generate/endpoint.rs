@@ -1,6 +1,6 @@
 //! The Kubernetes endpoint as a person types it: `talosctl gen config` wants the whole URL, and says which.
 
-use crate::machineconfig::go::Url;
+use crate::machineconfig::go::{Url, quoted};
 
 /// What talosctl says about an endpoint that is no `https://` URL.
 pub fn check_endpoint(text: &str) -> Result<(), String> {
@@ -16,7 +16,7 @@ pub fn check_endpoint(text: &str) -> Result<(), String> {
     };
     let tried = || {
         let port = if url.port().is_empty() { ":6443" } else { "" };
-        format!("try: {:?}", format!("https://{}{port}", url.host))
+        format!("try: {}", quoted(&format!("https://{}{port}", url.host)))
     };
     match (url.scheme.as_str(), url.port()) {
         ("https", _) => crate::machineconfig::validate::endpoint(text)

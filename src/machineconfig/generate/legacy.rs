@@ -72,7 +72,7 @@ impl Maker<'_> {
         }
         if !self.contract.multidoc_network {
             machine["features"]["stableHostname"] = true.into();
-            for (registry, urls) in &input.registry_mirrors {
+            for (registry, urls) in self.registries() {
                 machine["registries"]["mirrors"][registry] = json!({ "endpoints": urls });
             }
         }
@@ -104,7 +104,7 @@ impl Maker<'_> {
                 "registries": { "kubernetes": { "disabled": true }, "service": {} },
             },
         });
-        if let Some(url) = &input.custom_cni_url {
+        if let Some(url) = &self.cni {
             cluster["network"]["cni"] = json!({ "name": "custom", "urls": [url] });
         }
         if self.control_plane {
@@ -116,7 +116,7 @@ impl Maker<'_> {
     fn control_plane_only(&self, cluster: &mut Value) {
         let (input, bundle) = (self.input, self.bundle);
         let component = |name: &str| json!({ "image": self.image(&format!("registry.k8s.io/{name}")) });
-        if let Some(port) = input.local_api_server_port {
+        if let Some(port) = input.local_api_server_port.filter(|port| *port != 0) {
             cluster["controlPlane"]["localAPIServerPort"] = port.into();
         }
         for (key, secret) in

@@ -17,7 +17,7 @@ use super::bundle::Bundle;
 use super::contract::Contract;
 use super::decode::DecodeError;
 use super::documents::Documents;
-use super::go::Url;
+use super::go::{self, Url};
 use super::minor::Minor;
 use crate::inventory::Role;
 
@@ -36,9 +36,9 @@ pub struct Input {
     /// More names and addresses for the certificates of the Talos and the Kubernetes API.
     pub additional_sans: Vec<String>,
     pub dns_domain: String,
-    /// CIDRs; empty: `10.244.0.0/16`.
+    /// CIDRs; empty: `10.244.0.0/16`, or `fc00:db8:10::/56` when the endpoint is a bare IPv6 address.
     pub pod_subnets: Vec<String>,
-    /// CIDRs; empty: `10.96.0.0/12`.
+    /// CIDRs; empty: `10.96.0.0/12`, or `fc00:db8:20::/112`.
     pub service_subnets: Vec<String>,
     pub discovery: bool,
     pub kubespan: bool,
@@ -50,10 +50,11 @@ pub struct Input {
     pub allow_scheduling_on_control_planes: bool,
     /// Manifest of a CNI to install instead of Flannel.
     pub custom_cni_url: Option<String>,
+    /// `None` and 0: 6443, which is not written.
     pub local_api_server_port: Option<u16>,
     /// `None`: 7445; 0 turns KubePrism off.
     pub kube_prism_port: Option<u16>,
-    /// Registry, and the URLs of its mirrors in order.
+    /// Registry, and the URLs of its mirrors in order. One that is there twice has the URLs of both.
     pub registry_mirrors: Vec<(String, Vec<String>)>,
     pub sysctls: BTreeMap<String, String>,
     /// Only without a UKI, and never on contract 1.14: kernel arguments belong into the schematic.
@@ -96,6 +97,10 @@ pub enum GenerateError {
     /// The URL as it is, and what is wrong with it.
     #[error("{0}")]
     Endpoint(String),
+    #[error("failed to parse custom CNI URL: {0}")]
+    Cni(String),
+    #[error("failed to generate registry configs: failed to parse registry mirror endpoint {}: {why}", go::quoted(.url))]
+    Mirror { url: String, why: String },
     #[error("pod or service subnet {0:?} is not a prefix such as 10.244.0.0/16")]
     Subnet(String),
     #[error("the generated configuration does not decode")]
@@ -104,11 +109,17 @@ pub enum GenerateError {
 
 /// Makes the documents of one machine.
 pub fn generate(contract: &Contract, bundle: &Bundle, role: Role, input: &Input) -> Result<Documents, GenerateError> {
-    if input.kubernetes_version.trim_start_matches('v').is_empty() {
+    if input.kubernetes_version.strip_prefix('v').unwrap_or(&input.kubernetes_version).is_empty() {
         return Err(GenerateError::KubernetesVersion);
     }
     let endpoint = Url::parse(&input.endpoint).map_err(GenerateError::Endpoint)?;
-    let maker = Maker { contract, bundle, input, endpoint, control_plane: role == Role::ControlPlane };
+    let control_plane = role == Role::ControlPlane;
+    let maker = Maker { contract, bundle, input, endpoint, cni: cni(input, control_plane)?, control_plane };
+    if contract.multidoc_network {
+        for url in input.registry_mirrors.iter().flat_map(|(_, urls)| urls) {
+            Url::parse(url).map_err(|why| GenerateError::Mirror { url: url.clone(), why })?;
+        }
+    }
     for subnet in maker.pod_subnets().iter().chain(&maker.service_subnets()) {
         // Talos writes nonsense here up to contract 1.13 and crashes on 1.14; neither helps anybody.
         if subnet.parse::<ipnet::IpNet>().is_err() && contract.multidoc_all {
@@ -119,11 +130,21 @@ pub fn generate(contract: &Contract, bundle: &Bundle, role: Role, input: &Input)
     Ok(Documents::from_trees(&trees, &Minor::NEWEST)?)
 }
 
+/// The manifest of a CNI of one's own. Only what control planes apply is read as a URL and spelled anew.
+fn cni(input: &Input, control_plane: bool) -> Result<Option<String>, GenerateError> {
+    let given = input.custom_cni_url.clone().filter(|url| !url.is_empty());
+    match given {
+        Some(url) if control_plane => Ok(Some(Url::parse(&url).map_err(GenerateError::Cni)?.to_string())),
+        given => Ok(given),
+    }
+}
+
 struct Maker<'a> {
     contract: &'a Contract,
     bundle: &'a Bundle,
     input: &'a Input,
     endpoint: Url,
+    cni: Option<String>,
     control_plane: bool,
 }
 
@@ -142,11 +163,19 @@ impl Maker<'_> {
     }
 
     fn pod_subnets(&self) -> Vec<String> {
-        or_default(&self.input.pod_subnets, "10.244.0.0/16")
+        self.subnets(&self.input.pod_subnets, ["10.244.0.0/16", "fc00:db8:10::/56"])
     }
 
     fn service_subnets(&self) -> Vec<String> {
-        or_default(&self.input.service_subnets, "10.96.0.0/12")
+        self.subnets(&self.input.service_subnets, ["10.96.0.0/12", "fc00:db8:20::/112"])
+    }
+
+    fn subnets(&self, given: &[String], [v4, v6]: [&str; 2]) -> Vec<String> {
+        let is_v6 = || go::addr(&self.input.endpoint).is_ok_and(|address| address.is_ipv6());
+        match given {
+            [] => vec![if is_v6() { v6 } else { v4 }.to_owned()],
+            given => given.to_vec(),
+        }
     }
 
     /// Port of KubePrism; `None` when it is turned off.
@@ -154,22 +183,25 @@ impl Maker<'_> {
         Some(self.input.kube_prism_port.unwrap_or(7445)).filter(|port| *port != 0)
     }
 
+    /// Registries by name, each with the URLs of its mirrors.
+    fn registries(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut registries = BTreeMap::<_, Vec<_>>::new();
+        for (name, urls) in &self.input.registry_mirrors {
+            registries.entry(name.as_str()).or_default().extend(urls.iter().map(String::as_str));
+        }
+        registries
+    }
+
     fn mirrors(&self) -> Vec<Value> {
-        let mut mirrors = self.input.registry_mirrors.clone();
-        mirrors.sort();
-        let endpoints = |urls: &[String]| urls.iter().map(|url| json!({ "url": url })).collect::<Value>();
-        let document = |(name, urls): &(String, Vec<String>)| {
+        let endpoints = |urls: &[&str]| urls.iter().map(|url| json!({ "url": url })).collect::<Value>();
+        let document = |(name, urls): (&str, Vec<&str>)| {
             json!({
                 "apiVersion": "v1alpha1", "kind": "RegistryMirrorConfig",
-                "name": name, "endpoints": endpoints(urls),
+                "name": name, "endpoints": endpoints(&urls),
             })
         };
-        mirrors.iter().map(document).collect()
+        self.registries().into_iter().map(document).collect()
     }
-}
-
-fn or_default(given: &[String], default: &str) -> Vec<String> {
-    if given.is_empty() { vec![default.to_owned()] } else { given.to_vec() }
 }
 
 /// The pod security defaults that Talos ships.

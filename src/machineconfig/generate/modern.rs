@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Maker, audit_policy, pod_security};
 use crate::machineconfig::bundle::base64;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::pki::Pair;
 
 fn document(kind: &str, fields: Value) -> Value {
@@ -62,7 +63,7 @@ impl Maker<'_> {
                 json!({
                     "installer": { "image": input.install_image },
                     "provisioning": {
-                        "diskSelector": { "match": format!("disk.dev_path == {:?}", input.install_disk) },
+                        "diskSelector": { "match": format!("disk.dev_path == {}", quoted(&input.install_disk)) },
                         "wipe": false,
                     },
                 }),
@@ -141,18 +142,18 @@ impl Maker<'_> {
             }),
         );
         let mut api_server = json!({ "image": image("kube-apiserver"), "certExtraSANs": input.additional_sans });
-        if let Some(port) = input.local_api_server_port {
+        if let Some(port) = input.local_api_server_port.filter(|port| *port != 0) {
             api_server["apiPort"] = port.into();
         }
         push("KubeAPIServerConfig", api_server);
         push("KubeControllerManagerConfig", json!({ "image": image("kube-controller-manager") }));
         push("KubeSchedulerConfig", json!({ "image": image("kube-scheduler"), "config": {} }));
         push("KubeProxyConfig", json!({ "image": image("kube-proxy"), "config": {} }));
-        if input.custom_cni_url.is_none() {
+        if self.cni.is_none() {
             push("KubeFlannelCNIConfig", json!({ "backendType": "vxlan", "backendPort": 4789 }));
         }
         push("KubeCoreDNSConfig", json!({ "enabled": true }));
-        if let Some(url) = &input.custom_cni_url {
+        if let Some(url) = &self.cni {
             push("KubeExternalManifestConfig", json!({ "name": "custom-cni", "url": url }));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::quoted;
 use ipnet::IpNet;
 
 /// `netip.ParseAddr`, without the zone.
@@ -16,14 +17,14 @@ pub(in crate::machineconfig) fn addr(text: &str) -> Result<IpAddr, String> {
         None => Err(("unable to parse IP", None)),
     };
     found.map_err(|(why, at)| {
-        let at = at.map(|at| format!(" (at {at:?})")).unwrap_or_default();
-        format!("ParseAddr({text:?}): {why}{at}")
+        let at = at.map(|at| format!(" (at {at})", at = quoted(at))).unwrap_or_default();
+        format!("ParseAddr({text}): {why}{at}", text = quoted(text))
     })
 }
 
 /// `netip.ParsePrefix`.
 pub(in crate::machineconfig) fn prefix(text: &str) -> Result<IpNet, String> {
-    let fail = |why: String| Err(format!("netip.ParsePrefix({text:?}): {why}"));
+    let fail = |why: String| Err(format!("netip.ParsePrefix({text}): {why}", text = quoted(text)));
     let Some((address, bits)) = text.rsplit_once('/') else { return fail("no '/'".to_owned()) };
     let ip = match addr(address) {
         Ok(ip) => ip,
@@ -38,7 +39,7 @@ pub(in crate::machineconfig) fn prefix(text: &str) -> Result<IpNet, String> {
             let net = u8::try_from(number).ok().and_then(|number| IpNet::new(ip, number).ok());
             net.map_or_else(|| fail("prefix length out of range".to_owned()), Ok)
         }
-        _ => fail(format!("bad bits after slash: {bits:?}")),
+        _ => fail(format!("bad bits after slash: {bits}", bits = quoted(bits))),
     }
 }
 
@@ -152,15 +153,18 @@ pub(in crate::machineconfig) fn addr_port(text: &str) -> Result<SocketAddr, Stri
     };
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let number: Option<u16> = port.parse().ok().filter(|_| digits);
-    let number = number.ok_or_else(|| format!("invalid port {port:?} parsing {text:?}"))?;
+    let number = number
+        .ok_or_else(|| format!("invalid port {port} parsing {text}", port = quoted(port), text = quoted(text)))?;
     let ip = addr(inner.unwrap_or(ip))?;
     match (inner, ip) {
-        (Some(_), IpAddr::V4(_)) => {
-            Err(format!("invalid ip:port {text:?}, square brackets can only be used with IPv6 addresses"))
-        }
-        (None, IpAddr::V6(_)) => {
-            Err(format!("invalid ip:port {text:?}, IPv6 addresses must be surrounded by square brackets"))
-        }
+        (Some(_), IpAddr::V4(_)) => Err(format!(
+            "invalid ip:port {text}, square brackets can only be used with IPv6 addresses",
+            text = quoted(text)
+        )),
+        (None, IpAddr::V6(_)) => Err(format!(
+            "invalid ip:port {text}, IPv6 addresses must be surrounded by square brackets",
+            text = quoted(text)
+        )),
         (_, ip) => Ok(SocketAddr::new(ip, number)),
     }
 }

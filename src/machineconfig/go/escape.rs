@@ -1,5 +1,6 @@
 //! Which bytes of a URL `net/url` escapes, part by part.
 
+use super::quoted;
 use std::fmt::Write as _;
 
 /// A part of a URL.
@@ -55,7 +56,7 @@ pub(super) fn unescape(text: &str, part: Part) -> Result<String, String> {
     while let Some(&byte) = bytes.get(at) {
         if byte != b'%' {
             if strict && byte.is_ascii() && !part.keeps(byte) {
-                return Err(format!("invalid character {:?} in host name", char::from(byte).to_string()));
+                return Err(format!("invalid character {} in host name", quoted(&char::from(byte).to_string())));
             }
             out.push(byte);
             at += 1;
@@ -71,7 +72,7 @@ pub(super) fn unescape(text: &str, part: Part) -> Result<String, String> {
         };
         match value.filter(|value| !wrong(*value)) {
             Some(value) => out.push(value),
-            None => return Err(format!("invalid URL escape {escape:?}")),
+            None => return Err(format!("invalid URL escape {escape}", escape = quoted(&escape))),
         }
         at += 3;
     }

@@ -1,11 +1,13 @@
 //! Sizes that people write, as go-humanize reads them.
 
+use super::quoted;
+
 /// `10GiB`, `1.5 TB`, `1,000` in bytes. The error is Go's text.
 pub(in crate::machineconfig) fn bytes(text: &str) -> Result<u64, String> {
     let end = text.find(|symbol: char| !symbol.is_numeric() && !matches!(symbol, '.' | ',')).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let number = number.replace(',', "");
-    let wrong = || format!("strconv.ParseFloat: parsing {number:?}: invalid syntax");
+    let wrong = || format!("strconv.ParseFloat: parsing {number}: invalid syntax", number = quoted(&number));
     let value: f64 = number.parse().map_err(|_| wrong())?;
     let unit = unit.trim().to_lowercase();
     let scale: u64 = match unit.strip_suffix('b').unwrap_or(&unit) {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::addr;
 use super::escape::{Part, escape, normal, unescape};
+use super::quoted;
 
 /// The parts of a URL that merge one by one. Nothing is normalised but escapes: Go keeps `https://h` without a slash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,14 +28,15 @@ impl Url {
     /// `url.Parse`. Several colons in a host are let pass, as Go did up to 1.25 and was seen to do in every Talos.
     pub(in crate::machineconfig) fn parse(text: &str) -> Result<Self, String> {
         let (bare, fragment) = text.split_once('#').unwrap_or((text, ""));
-        let mut url = Self::read(bare, false).map_err(|why| format!("parse {bare:?}: {why}"))?;
-        url.fragment = normal(fragment, Part::Fragment).map_err(|why| format!("parse {text:?}: {why}"))?;
+        let mut url = Self::read(bare, false).map_err(|why| format!("parse {bare}: {why}", bare = quoted(bare)))?;
+        url.fragment =
+            normal(fragment, Part::Fragment).map_err(|why| format!("parse {text}: {why}", text = quoted(text)))?;
         Ok(url)
     }
 
     /// `url.ParseRequestURI`: absolute, or a path; a `#` means nothing.
     pub(in crate::machineconfig) fn parse_request(text: &str) -> Result<Self, String> {
-        Self::read(text, true).map_err(|why| format!("parse {text:?}: {why}"))
+        Self::read(text, true).map_err(|why| format!("parse {text}: {why}", text = quoted(text)))
     }
 
     fn read(text: &str, request: bool) -> Result<Self, String> {
@@ -154,7 +156,11 @@ fn read_user(user: &str) -> Result<String, String> {
 fn read_host(host: &str) -> Result<String, String> {
     let port = |text: &str| {
         let digits = text.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-        if text.is_empty() || digits { Ok(()) } else { Err(format!("invalid port {text:?} after host")) }
+        if text.is_empty() || digits {
+            Ok(())
+        } else {
+            Err(format!("invalid port {text} after host", text = quoted(text)))
+        }
     };
     match host.rfind('[') {
         None => {}

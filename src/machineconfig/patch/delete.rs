@@ -149,6 +149,7 @@ impl Walk {
 }
 
 const LOOKUP: &str = "lookup failed";
+const COMPLEX: &str = "searching for complex paths in slices is not supported";
 
 impl Selector {
     /// The one document of a kind that has no name.
@@ -173,6 +174,11 @@ impl Selector {
     /// Whether it has a name. Of these a Talos that leaves them over cannot even write what is left.
     pub(super) fn is_named(&self) -> bool {
         !self.header.name.is_empty()
+    }
+
+    /// Whether it is about the document that has no kind.
+    pub(super) fn is_v1alpha1(&self) -> bool {
+        self.header.kind.is_empty()
     }
 
     /// Whether the whole document is to go.
@@ -218,7 +224,11 @@ impl Selector {
         let Some(value) = body.get_mut(*first) else {
             // A struct that is no pointer is always there, and deleting a zero field of it is no lookup.
             let plain = matches!(&field.kind, Type::Struct(inner) if !field.pointer && known(rest[0], inner));
-            return if plain && rest.len() == 1 { Ok(()) } else { Err(LOOKUP) };
+            return match &field.kind {
+                _ if plain && rest.len() == 1 => Ok(()),
+                Type::List(_) if rest.len() > 1 => Err(COMPLEX),
+                _ => Err(LOOKUP),
+            };
         };
         self.below(&field.kind, value, rest, minor)
     }
@@ -231,18 +241,16 @@ impl Selector {
                 map.shift_remove(*first).map(drop).ok_or(LOOKUP)
             }
             (Type::Map(item), Value::Object(map)) => self.below(item, map.get_mut(*first).ok_or(LOOKUP)?, rest, minor),
-            (Type::Free, Value::Object(map)) => {
+            (Type::Free, Value::Object(map)) if minor.deletes_in_free_form => {
                 if rest.is_empty() {
                     map.shift_remove(*first).map(drop).ok_or(LOOKUP)
-                } else if minor.deletes_in_free_form {
-                    self.below(&Type::Free, map.get_mut(*first).ok_or(LOOKUP)?, rest, minor)
                 } else {
-                    Err(LOOKUP)
+                    self.below(&Type::Free, map.get_mut(*first).ok_or(LOOKUP)?, rest, minor)
                 }
             }
             (Type::List(item), Value::Array(list)) => {
                 if !rest.is_empty() {
-                    return Err("searching for complex paths in slices is not supported");
+                    return Err(COMPLEX);
                 }
                 let Type::Struct(root) = &**item else { return Err(LOOKUP) };
                 let Some((key, text)) = &self.element else { return Err(LOOKUP) };
@@ -252,8 +260,11 @@ impl Selector {
                     Type::Text(_) | Type::Duration | Type::Url => minor.errors_name_document,
                     _ => false,
                 });
-                let found =
-                    list.iter().position(|item| item.get(key).and_then(Value::as_str).unwrap_or_default() == text);
+                let shown = |item: &Value| match item.get(key) {
+                    Some(Value::Number(mode)) => format!("0o{:o}", mode.as_u64().unwrap_or_default()),
+                    value => value.and_then(Value::as_str).unwrap_or_default().to_owned(),
+                };
+                let found = list.iter().position(|item| shown(item) == *text);
                 list.remove(found.filter(|_| by_text).ok_or(LOOKUP)?);
                 Ok(())
             }

@@ -5,6 +5,7 @@ use std::num::IntErrorKind;
 
 use serde_json::{Map, Value};
 
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::yaml;
 
@@ -52,7 +53,7 @@ pub(in crate::machineconfig) fn parse(text: &str, minor: &Minor) -> Result<Vec<O
             // Of several documents the first one is read, and nothing looks at the others.
             let read = yaml::documents_at(text);
             let nodes = read.list;
-            if nodes.is_empty() && read.end.is_some() {
+            if nodes.first().map_or(read.end.is_some(), |(_, node)| node.wrong().is_some()) {
                 return Err(error.to_string());
             }
             let mut tree = nodes.first().map_or(Value::Null, |(_, node)| node.to_value());
@@ -212,9 +213,9 @@ fn bad_index(key: &str) -> String {
     match key.parse::<i64>() {
         Ok(index) => format!("Unable to access invalid index: {index}: invalid index referenced"),
         Err(error) if matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) => {
-            format!("strconv.Atoi: parsing {key:?}: value out of range")
+            format!("strconv.Atoi: parsing {key}: value out of range", key = quoted(key))
         }
-        Err(_) => format!("strconv.Atoi: parsing {key:?}: invalid syntax"),
+        Err(_) => format!("strconv.Atoi: parsing {key}: invalid syntax", key = quoted(key)),
     }
 }
 

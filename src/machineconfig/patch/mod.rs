@@ -158,6 +158,12 @@ fn strategic(text: &str, minor: &Minor) -> Result<Vec<Item>, DecodeError> {
             items.extend(documents.next().map(Item::Merge));
         }
     }
+    // Whatever stands where: first what goes from v1alpha1, then what merges into it, then the other documents.
+    items.sort_by_key(|item| match item {
+        Item::Delete(selector) if selector.is_v1alpha1() => 0,
+        Item::Merge(document) if document.kind().is_empty() => 1,
+        Item::Delete(_) | Item::Merge(_) => 2,
+    });
     Ok(items)
 }
 

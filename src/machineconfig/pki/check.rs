@@ -4,6 +4,7 @@
 //! deeper inside has fewer.
 
 use super::tlv;
+use crate::machineconfig::go::quoted;
 
 /// Whether a text has at least one certificate that parses, as a pool of trusted ones needs.
 pub(in crate::machineconfig) fn has_certificate(text: &str) -> bool {
@@ -21,9 +22,9 @@ pub(in crate::machineconfig) fn check_pem(text: &str, label: Option<&str>) -> Re
     }
     match blocks.iter().find(|block| label.is_some_and(|label| block.tag() != label)) {
         Some(block) => Err(format!(
-            "unexpected PEM block type {:?}, expected one of [{:?}]",
-            block.tag(),
-            label.unwrap_or_default()
+            "unexpected PEM block type {}, expected one of [{}]",
+            quoted(block.tag()),
+            quoted(label.unwrap_or_default())
         )),
         None => Ok(()),
     }
@@ -40,9 +41,18 @@ pub(in crate::machineconfig) fn check_pair(certificate: &str, key: &str) -> Resu
     check_pem(key, None).map_err(|why| format!("key: {why}"))
 }
 
+/// The first block. As Go has it, its marks stand on lines of their own: a byte order mark before the first hides it,
+/// and so do spaces where the ends of lines were.
+fn block(text: &str) -> Result<pem::Pem, String> {
+    const BEGIN: &str = "-----BEGIN";
+    let at = if text.starts_with(BEGIN) { Some(0) } else { text.find(&format!("\n{BEGIN}")) };
+    let lines = at.map(|at| &text[at..]).filter(|text| text.contains("\n-----END"));
+    lines.and_then(|text| pem::parse(text).ok()).ok_or_else(|| "failed to parse PEM block".to_owned())
+}
+
 /// Whether Talos would read this certificate; the error is in its words.
 pub(in crate::machineconfig) fn check_certificate(text: &str) -> Result<(), String> {
-    let block = pem::parse(text).map_err(|_| "failed to parse PEM block".to_owned())?;
+    let block = block(text)?;
     let der = block.contents();
     if x509_parser::parse_x509_certificate(der).is_ok() {
         return Ok(());
@@ -61,7 +71,7 @@ pub(in crate::machineconfig) fn check_certificate(text: &str) -> Result<(), Stri
 
 /// Whether Talos would read this private key; the error is in its words, and shows none of the key.
 pub(in crate::machineconfig) fn check_key(text: &str) -> Result<(), String> {
-    let block = pem::parse(text).map_err(|_| "failed to parse PEM block".to_owned())?;
+    let block = block(text)?;
     let der = block.contents();
     match block.tag() {
         "RSA PRIVATE KEY" => read(der, Wrapping::Pkcs1).map_err(|why| format!("failed to parse RSA key: {why}")),
@@ -70,13 +80,13 @@ pub(in crate::machineconfig) fn check_key(text: &str) -> Result<(), String> {
             read(der, Wrapping::Pkcs8).map_err(|why| format!("failed to parse Ed25519 key: {why}"))
         }
         "PRIVATE KEY" => read(der, Wrapping::Pkcs8).map_err(|why| format!("failed to parse key: {why}")),
-        other => Err(format!("unsupported key type: {other:?}")),
+        other => Err(format!("unsupported key type: {other}", other = quoted(other))),
     }
 }
 
 /// As [`check_key`], where any label will do and the key has to be PKCS#8.
 pub(in crate::machineconfig) fn check_pkcs8(text: &str) -> Result<(), String> {
-    let block = pem::parse(text).map_err(|_| "failed to parse PEM block".to_owned())?;
+    let block = block(text)?;
     read(block.contents(), Wrapping::Pkcs8).map_err(|why| format!("failed to parse key: {why}"))
 }
 
@@ -133,7 +143,7 @@ fn read(der: &[u8], wanted: Wrapping) -> Result<(), String> {
 /// The content of an element that has to carry this tag. As in Go, the tag is looked at before the length.
 fn tagged<'a>(der: &'a [u8], tag: u8, name: &str) -> Result<&'a [u8], String> {
     let truncated = || "asn1: syntax error: data truncated".to_owned();
-    let (&first, rest) = der.split_first().ok_or_else(truncated)?;
+    let (&first, rest) = der.split_first().ok_or("asn1: syntax error: sequence truncated")?;
     let (&length, _) = rest.split_first().ok_or_else(truncated)?;
     if first != tag {
         let (length, header) = if length < 0x80 {

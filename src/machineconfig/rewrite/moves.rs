@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Draft, Target};
+use crate::machineconfig::go::quoted;
 
 type Tree = Map<String, Value>;
 
@@ -124,6 +125,15 @@ pub(super) fn all(tree: &mut Tree, target: Target<'_>, draft: &mut Draft) {
             None => {}
         }
     }
+    if let Some(endpoint) = get(tree, "cluster.controlPlane.endpoint").cloned() {
+        // In v1alpha1 the issuer of service account tokens follows the endpoint.
+        draft.set("KubeServiceAccountConfig", None, "issuer.issuerURL", endpoint);
+    }
+    let subnets = |what: &str| get(tree, &format!("cluster.network.{what}")).and_then(Value::as_array).map(Vec::len);
+    let (pods, services) = (subnets("podSubnets"), subnets("serviceSubnets"));
+    if pods.or(services).is_some() && pods.unwrap_or(1) != services.unwrap_or(1) {
+        draft.note("KubeNetworkConfig takes as many service subnets as pod subnets: give both, one per family.");
+    }
     for (from, kind, to) in ROWS {
         if let Some(value) = take(tree, from) {
             draft.set(kind, None, to, value);
@@ -166,17 +176,19 @@ fn resolver(tree: &mut Tree, draft: &mut Draft) {
 fn install(tree: &mut Tree, target: Target<'_>, draft: &mut Draft) {
     const KIND: &str = "UnattendedInstallConfig";
     const MATCH: &str = "provisioning.diskSelector.match";
-    take(tree, "machine.install.grubUseUKICmdline");
+    if take(tree, "machine.install.grubUseUKICmdline").is_some() {
+        draft.note("machine.install.grubUseUKICmdline has no field any more; left out.");
+    }
     let (disk, image) = (take(tree, "machine.install.disk"), take(tree, "machine.install.image"));
     let wipe = take(tree, "machine.install.wipe");
-    let disk = disk.as_ref().and_then(Value::as_str).unwrap_or(target.install_disk);
-    if image.is_none() && wipe.is_none() && disk == target.install_disk {
+    if disk.is_none() && image.is_none() && wipe.is_none() {
         return;
     }
+    let disk = disk.as_ref().and_then(Value::as_str).unwrap_or(target.install_disk);
     if let Some(image) = image {
         draft.set(KIND, None, "installer.image", image);
     }
-    draft.set(KIND, None, MATCH, format!("disk.dev_path == {disk:?}").into());
+    draft.set(KIND, None, MATCH, format!("disk.dev_path == {}", quoted(disk)).into());
     if let Some(wipe) = wipe {
         draft.set(KIND, None, "provisioning.wipe", wipe);
     }
@@ -196,43 +208,70 @@ fn cni(tree: &mut Tree, draft: &mut Draft) {
 }
 
 fn discovery(tree: &mut Tree, draft: &mut Draft) {
+    if get(tree, "cluster.discovery").is_none() {
+        return;
+    }
     let disabled = |value: Option<Value>| value == Some(Value::Bool(true));
     let off = take(tree, "cluster.discovery.enabled") == Some(Value::Bool(false));
     let off = disabled(take(tree, "cluster.discovery.registries.service.disabled")) || off;
-    take(tree, "cluster.discovery.registries.kubernetes");
+    if take(tree, "cluster.discovery.registries.kubernetes").is_some() {
+        draft.note("cluster.discovery.registries.kubernetes works with no Kubernetes of today; left out.");
+    }
     let endpoint = take(tree, "cluster.discovery.registries.service.endpoint");
     if off {
         draft.delete("DiscoveryServiceConfig", Some("default"));
     } else if let Some(endpoint) = endpoint {
         draft.set("DiscoveryServiceConfig", Some("default"), "endpoint", endpoint);
+    } else {
+        draft.note("cluster.discovery says no more than the default does; left out.");
     }
 }
 
 fn kube_prism(tree: &mut Tree, draft: &mut Draft) {
     let port = take(tree, "machine.features.kubePrism.port");
-    if take(tree, "machine.features.kubePrism.enabled") == Some(Value::Bool(false)) {
-        draft.delete("KubePrismConfig", None);
-    } else if let Some(port) = port {
-        draft.set("KubePrismConfig", None, "port", port);
+    match (take(tree, "machine.features.kubePrism.enabled"), port) {
+        (Some(Value::Bool(false)), _) => draft.delete("KubePrismConfig", None),
+        (_, Some(port)) => draft.set("KubePrismConfig", None, "port", port),
+        (Some(_), None) => draft.note("machine.features.kubePrism.enabled: true is the default; left out."),
+        (None, None) => {}
     }
 }
 
 fn api_server(tree: &mut Tree, draft: &mut Draft) {
-    for (from, kind, fields) in [
-        ("cluster.apiServer.admissionControl", "KubeAdmissionControlConfig", ["configuration", ""]),
-        ("cluster.apiServer.authorizationConfig", "KubeAuthorizerConfig", ["type", "webhook"]),
-    ] {
-        for mut element in take(tree, from).into_iter().filter_map(into_list).flatten() {
-            let Some(name) = element["name"].as_str().map(str::to_owned) else { continue };
-            for field in fields {
-                if let Some(value) = element.get_mut(field) {
-                    draft.set(kind, Some(&name), field, value.take());
-                }
+    let mut list = |from: &str| take(tree, from).and_then(into_list).unwrap_or_default();
+    for mut plugin in list("cluster.apiServer.admissionControl") {
+        let Some(name) = plugin["name"].as_str().map(str::to_owned) else { continue };
+        if let Some(value) = plugin.get_mut("configuration") {
+            draft.set("KubeAdmissionControlConfig", Some(&name), "configuration", value.take());
+        }
+    }
+    authorizers(list("cluster.apiServer.authorizationConfig"), draft);
+    if take(tree, "cluster.apiServer.disablePodSecurityPolicy").is_some() {
+        draft.note("cluster.apiServer.disablePodSecurityPolicy has no field any more; left out.");
+    }
+}
+
+/// Authorizers ask in the order of their documents, of which a configuration has `node` and `rbac` already. A list of
+/// v1alpha1 that has those types itself says where they stand, so they are made anew (Talos 1.13:
+/// internal/app/machined/pkg/controllers/k8s/control_plane.go).
+fn authorizers(mut list: Vec<Value>, draft: &mut Draft) {
+    const KIND: &str = "KubeAuthorizerConfig";
+    const DEFAULTS: [(&str, &str); 2] = [("Node", "node"), ("RBAC", "rbac")];
+    let has = |list: &[Value], kind: &str| list.iter().any(|element| element["type"] == kind);
+    if DEFAULTS.iter().any(|(kind, _)| has(&list, kind)) {
+        for (at, (kind, name)) in DEFAULTS.into_iter().enumerate() {
+            draft.delete(KIND, Some(name));
+            if !has(&list, kind) {
+                list.insert(at.min(list.len()), json!({ "type": kind, "name": name }));
             }
         }
     }
-    if take(tree, "cluster.apiServer.disablePodSecurityPolicy").is_some() {
-        draft.note("cluster.apiServer.disablePodSecurityPolicy has no field any more; left out.");
+    for element in list {
+        let Value::Object(fields) = element else { continue };
+        let mut tree = super::document(KIND, fields.get("name").and_then(Value::as_str));
+        tree.as_object_mut().expect("it was made as one").extend(fields);
+        draft.changed = true;
+        draft.documents.push(tree);
     }
 }
 

@@ -200,6 +200,45 @@ fn the_rest_of_the_control_plane() {
 }
 
 #[test]
+fn the_issuer_of_tokens_follows_the_endpoint() {
+    let (made, worker, _) = accepted("cluster: {controlPlane: {endpoint: 'https://api.test:6443'}}", "1.14");
+    assert!(text(&made, "KubeServiceAccountConfig").contains("https://api.test:6443"));
+    assert!(text(&worker, "KubeClusterConfig").contains("https://api.test:6443"));
+}
+
+#[test]
+fn authorizers_ask_in_the_order_of_the_list() {
+    let names = |old: &str| -> Vec<String> {
+        let (made, ..) = accepted(old, "1.14");
+        made.of_kind("KubeAuthorizerConfig").filter_map(|document| document.name().map(str::to_owned)).collect()
+    };
+    let list = |list: &str| format!("cluster: {{apiServer: {{authorizationConfig: [{list}]}}}}");
+    let hook = "{type: Webhook, name: w, webhook: {timeout: 3s}}";
+    assert_eq!(names(&list(hook)), ["node", "rbac", "w"], "Talos puts its own two first");
+    assert_eq!(
+        names(&list(&format!("{hook}, {{type: RBAC, name: r}}, {{type: Node, name: node}}"))),
+        ["w", "r", "node"]
+    );
+    assert_eq!(names(&list(&format!("{{type: RBAC, name: rbac}}, {hook}"))), ["node", "rbac", "w"]);
+}
+
+#[test]
+fn what_says_the_default_is_left_out() {
+    for old in [
+        "cluster: {discovery: {enabled: true}}",
+        "machine: {features: {kubePrism: {enabled: true}}}",
+        "machine: {install: {grubUseUKICmdline: true}}",
+    ] {
+        let (.., new) = accepted(old, "1.14");
+        assert!(new.shared.is_none() && new.control_plane.is_none() && new.notes.len() == 1, "{old}: {new:?}");
+    }
+    let (.., new) = accepted("machine: {install: {disk: /dev/sda}}", "1.14");
+    assert!(new.shared.is_some_and(|text| text.contains("UnattendedInstallConfig")));
+    let new = rewritten("cluster: {network: {podSubnets: [10.1.0.0/16, 'fd00::/56']}}", "1.14").expect("rewritten");
+    assert!(new.notes[0].contains("as many service subnets"), "{new:?}");
+}
+
+#[test]
 fn what_every_contract_takes_stays_as_it_is() {
     for kept in [
         "machine: {network: {interfaces: [{interface: lo, addresses: [169.254.116.108/32]}]}}",

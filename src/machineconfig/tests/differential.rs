@@ -1,5 +1,9 @@
-//! Configurations and patches made at random, played on Talos's own libraries and recorded: those which this room
-//! once answered differently. Each line of `differential.jsonl` is one, for one Talos minor.
+//! Inputs made at random, played on Talos's own libraries and recorded: those which this room once answered
+//! differently. Each line of `differential.jsonl` is one, for one Talos minor: a configuration with patches, or by its
+//! `op` something else.
+
+mod generated;
+mod loaded;
 
 use serde_json::{Value, json};
 
@@ -8,7 +12,7 @@ use crate::machineconfig::patch::{Argument, argument};
 use crate::machineconfig::{Documents, Minor, Mode, Patch, PatchSource, apply, validate};
 
 /// Texts that come from Go's parsers of YAML, JSON and base64: only that there is one is compared.
-const PARSERS: [&str; 8] = [
+const PARSERS: [&str; 9] = [
     "yaml: ",
     "decode error: ",
     "JSON input",
@@ -17,6 +21,7 @@ const PARSERS: [&str; 8] = [
     "json: ",
     "invalid character",
     "construct errors",
+    "go-yaml load error",
 ];
 
 fn patched(case: &Value, minor: &Minor) -> Result<Documents, String> {
@@ -39,6 +44,14 @@ fn patched(case: &Value, minor: &Minor) -> Result<Documents, String> {
 }
 
 fn check(case: &Value) -> Result<(), String> {
+    match case["op"].as_str() {
+        Some("gen") => generated::check(case),
+        Some("load") => loaded::check(case),
+        _ => check_patched(case),
+    }
+}
+
+fn check_patched(case: &Value) -> Result<(), String> {
     let minor = Minor::parse(case["minor"].as_str().expect("text")).expect("known");
     let said = case["error"].as_str().expect("text");
     let patched = match (patched(case, &minor), case["outcome"].as_str().expect("text")) {
@@ -53,6 +66,11 @@ fn check(case: &Value) -> Result<(), String> {
     if let Some(difference) = documents_differ(&patched.trees(), &trees(case["out"].as_str().expect("text"))) {
         return Err(format!("result\n  {difference}"));
     }
+    check_verdict(&patched, case, &minor)
+}
+
+/// What validation says, in the words of that minor.
+fn check_verdict(documents: &Documents, case: &Value, minor: &Minor) -> Result<(), String> {
     if case["vpanic"] != "" {
         return Ok(());
     }
@@ -61,7 +79,7 @@ fn check(case: &Value) -> Result<(), String> {
         "cloud" => Mode::Cloud,
         _ => Mode::Container,
     };
-    let verdict = validate(&patched, mode, case["strict"] == true, &minor);
+    let verdict = validate(documents, mode, case["strict"] == true, minor);
     for (what, ours, theirs) in
         [("errors", &verdict.errors, &case["errors"]), ("warnings", &verdict.warnings, &case["warnings"])]
     {
@@ -69,7 +87,7 @@ fn check(case: &Value) -> Result<(), String> {
             return Err(format!("{what}\n  ours   {}\n  theirs {theirs}", json!(ours)));
         }
     }
-    let (ours, theirs) = (verdict.text(&minor).unwrap_or_default(), case["text"].as_str());
+    let (ours, theirs) = (verdict.text(minor).unwrap_or_default(), case["text"].as_str());
     if theirs.is_some_and(|theirs| theirs != ours) {
         return Err(format!("text\n  ours   {ours:?}\n  theirs {:?}", theirs.unwrap_or_default()));
     }

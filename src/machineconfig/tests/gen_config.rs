@@ -1,10 +1,10 @@
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{bundle, cases, documents_differ, json, read, root, run, trees};
+use super::{bundle, cases, documents_differ, json as fixture, read, root, run, trees};
 use crate::inventory::Role;
-use crate::machineconfig::{Contract, Documents, Input, generate};
+use crate::machineconfig::{Contract, Documents, Input, Minor, Mode, generate, validate};
 
-fn input(options: &Value) -> Input {
+pub(super) fn input(options: &Value) -> Input {
     let text = |key: &str| options[key].as_str().unwrap_or_default().to_owned();
     let list = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -50,7 +50,7 @@ fn input(options: &Value) -> Input {
 #[test]
 fn generates_what_talos_generates() {
     run("gen", &cases("gen"), |case| {
-        let recorded = json(format!("gen/{case}/case.json"));
+        let recorded = fixture(format!("gen/{case}/case.json"));
         let options = &recorded["options"];
         let contract = Contract::parse(options["contract"].as_str().expect("text")).expect("a contract");
         let bundle = bundle(recorded["secrets"].as_str().expect("path"));
@@ -67,6 +67,12 @@ fn generates_what_talos_generates() {
                     }
                     if options["role"] != "init" && made.to_yaml() != text {
                         return Err(format!("{version}: spelled differently"));
+                    }
+                    let minor = Minor::parse(version).expect("known");
+                    let verdict = validate(made, Mode::Metal, false, &minor);
+                    let said = &result["validation"];
+                    if said["errors"] != json!(verdict.errors) || said["warnings"] != json!(verdict.warnings) {
+                        return Err(format!("{version}: ours {verdict:?}, Talos's {said}"));
                     }
                 }
                 (Err(_), "panic") => {}
@@ -100,7 +106,7 @@ fn writes_byte_for_byte_what_talos_wrote() {
 
 #[test]
 fn reads_contracts_as_talos_does() {
-    for case in json("gen/contract-parsing.json").as_array().expect("a list") {
+    for case in fixture("gen/contract-parsing.json").as_array().expect("a list") {
         let input = case["input"].as_str().expect("text");
         for (version, result) in case["results"].as_object().expect("results") {
             match (Contract::parse(input), result["ok"].as_bool().expect("flag")) {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Findings, at, flag, kubernetes, list, net, text, texts};
 use crate::machineconfig::go::Url;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 
 pub(super) fn check(cluster: &Value, control_plane: bool, minor: &Minor, found: &mut Findings) {
@@ -19,7 +20,10 @@ pub(super) fn check(cluster: &Value, control_plane: bool, minor: &Minor, found: 
         None => {}
     }
     let domain = at(cluster, &["network", "dnsDomain"]).and_then(Value::as_str).unwrap_or_default();
-    found.check(domain.is_empty() || net::is_dns_name(domain), format!("{domain:?} is not a valid DNS name"));
+    found.check(
+        domain.is_empty() || net::is_dns_name(domain),
+        format!("{domain} is not a valid DNS name", domain = quoted(domain)),
+    );
     if let Some(provider) = cluster.get("externalCloudProvider") {
         cloud_provider(provider, found);
     }
@@ -48,7 +52,7 @@ pub(super) fn check(cluster: &Value, control_plane: bool, minor: &Minor, found: 
 
 fn resources(cluster: &Value, key: &str, what: &str, found: &mut Findings) {
     if let Some(name) = at(cluster, &[key, "resources"]).and_then(kubernetes::odd_resource) {
-        found.error(format!("{what} resource validation failed: unsupported pod resource {name:?}"));
+        found.error(format!("{what} resource validation failed: unsupported pod resource {name}", name = quoted(name)));
     }
 }
 
@@ -93,7 +97,7 @@ fn cloud_provider(provider: &Value, found: &mut Findings) {
     }
     for url in texts(provider, "manifests") {
         if let Err(why) = net::endpoint(url) {
-            found.error(format!("invalid external cloud provider manifest url {url:?}: {why}"));
+            found.error(format!("invalid external cloud provider manifest url {url}: {why}", url = quoted(url)));
         }
     }
 }
@@ -111,7 +115,7 @@ fn etcd(config: &Value, found: &mut Findings) {
     for (what, subnets) in [("advertised", advertised), ("listen", listen)] {
         for subnet in subnets {
             if let Err(bare) = net::subnet(subnet) {
-                found.error(format!("etcd {what} subnet is not valid: {bare:?}"));
+                found.error(format!("etcd {what} subnet is not valid: {bare}", bare = quoted(bare)));
             }
         }
     }
@@ -121,7 +125,10 @@ fn manifests(cluster: &Value, found: &mut Findings) {
     let names: Vec<&str> = list(cluster, "inlineManifests").iter().map(|manifest| text(manifest, "name")).collect();
     for (index, name) in names.iter().enumerate() {
         found.check(!name.trim().is_empty(), "inline manifest name can't be empty");
-        found.check(!names[..index].contains(name), format!("inline manifest name {name:?} is duplicate"));
+        found.check(
+            !names[..index].contains(name),
+            format!("inline manifest name {name} is duplicate", name = quoted(name)),
+        );
     }
 }
 
@@ -155,20 +162,31 @@ pub(super) fn cni(cni: &Value, minor: &Minor, found: &mut Findings) {
     let name = text(cni, "name");
     let urls: Vec<&str> = texts(cni, "urls").collect();
     match name {
-        "flannel" => found.check(urls.is_empty(), format!("\"urls\" field should be empty for {name:?} CNI")),
+        "flannel" => {
+            found.check(urls.is_empty(), format!("\"urls\" field should be empty for {name} CNI", name = quoted(name)));
+        }
         "none" | "custom" => {
             if name == "none" {
-                found.check(urls.is_empty(), format!("\"urls\" field should be empty for {name:?} CNI"));
+                found.check(
+                    urls.is_empty(),
+                    format!("\"urls\" field should be empty for {name} CNI", name = quoted(name)),
+                );
             } else if urls.is_empty() {
-                found.warning(format!("\"urls\" field should not be empty for {name:?} CNI"));
+                found.warning(format!("\"urls\" field should not be empty for {name} CNI", name = quoted(name)));
             }
             let flannel = cni.get("flannel");
             let args = flannel.is_some_and(|flannel| !list(flannel, "extraArgs").is_empty());
-            found.check(!args, format!("\"flanneldExtraArgs\" field should be empty for {name:?} CNI"));
+            found.check(
+                !args,
+                format!("\"flanneldExtraArgs\" field should be empty for {name} CNI", name = quoted(name)),
+            );
             let policies = flannel.and_then(|flannel| flag(flannel, "kubeNetworkPoliciesEnabled")) == Some(true);
             found.check(
                 !(policies && minor.flannel_policies_checked),
-                format!("\"flannelKubeNetworkPoliciesEnabled\" should not be enabled for {name:?} CNI"),
+                format!(
+                    "\"flannelKubeNetworkPoliciesEnabled\" should not be enabled for {name} CNI",
+                    name = quoted(name)
+                ),
             );
             if name == "custom" {
                 for url in urls {

@@ -18,6 +18,7 @@ enum When {
     /// An address is in it.
     Addressed,
 }
+use crate::machineconfig::go::quoted;
 use When::{Addressed, Present, Set, True};
 
 /// Kind, path of the v1alpha1 field, when it counts, and what Talos says.
@@ -136,7 +137,8 @@ pub(super) fn with_v1alpha1(document: &Document, v1alpha1: &Document) -> Vec<Str
                 && counts(&format!("machine.systemDiskEncryption.{field}"), Present)
             {
                 found.push(format!(
-                    "system disk encryption for {name:?} is configured in both v1alpha1.Config and VolumeConfig"
+                    "system disk encryption for {name} is configured in both v1alpha1.Config and VolumeConfig",
+                    name = quoted(name)
                 ));
             }
         }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{Findings, flag, list, net, number, text, texts};
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 
 const EXCLUSIVE: &str = "config sections are mutually exclusive";
@@ -18,18 +19,21 @@ pub(super) fn check(network: &Value, minor: &Minor, found: &mut Findings) {
         let (bond, bridge) = (device.get("bond"), device.get("bridge"));
         found.check(
             bond.is_none() || bridge.is_none(),
-            format!("interface has both bridge and bond sections set {name:?}: {EXCLUSIVE}"),
+            format!("interface has both bridge and bond sections set {name}: {EXCLUSIVE}", name = quoted(name)),
         );
         if let Some(bond) = bond {
             found.check(
                 list(bond, "interfaces").is_empty() || list(bond, "deviceSelectors").is_empty(),
-                format!("interface {name:?} has both interfaces and selectors set: {EXCLUSIVE}"),
+                format!("interface {name} has both interfaces and selectors set: {EXCLUSIVE}", name = quoted(name)),
             );
         }
         for member in bridge.or(bond).into_iter().flat_map(|link| texts(link, "interfaces")) {
             if let Some(other) = members.insert(member, name).filter(|other| *other != name) {
                 found.error(format!(
-                    "interface {member:?} is declared as part of two separate links: {other:?} and {name:?}"
+                    "interface {member} is declared as part of two separate links: {other} and {name}",
+                    member = quoted(member),
+                    other = quoted(other),
+                    name = quoted(name)
                 ));
             }
         }
@@ -133,10 +137,13 @@ fn wireguard(config: &Value, found: &mut Findings) {
             found.error(format!("public key invalid: {why}"));
         }
         let endpoint = text(peer, "endpoint");
-        found.check(endpoint.is_empty() || net::has_port(endpoint), format!("peer endpoint {endpoint:?} is invalid"));
+        found.check(
+            endpoint.is_empty() || net::has_port(endpoint),
+            format!("peer endpoint {endpoint} is invalid", endpoint = quoted(endpoint)),
+        );
         for allowed in texts(peer, "allowedIPs") {
             if let Err(why) = net::cidr(allowed) {
-                found.error(format!("peer allowed IP {allowed:?} is invalid: {why}"));
+                found.error(format!("peer allowed IP {allowed} is invalid: {why}", allowed = quoted(allowed)));
             }
         }
     }
@@ -150,31 +157,39 @@ fn addressing(device: &Value, is_member: bool, found: &mut Findings) {
         found.check(
             flag(device, "dhcp") != Some(true) && cidr.is_empty() && addresses.is_empty() && vip.is_none(),
             format!(
-                "[networking.os.device] {name:?}: bonded/bridged interface shouldn't have any addressing methods \
-                 configured"
+                "[networking.os.device] {name}: bonded/bridged interface shouldn't have any addressing methods \
+                 configured",
+                name = quoted(name)
             ),
         );
     }
     found.check(
         cidr.is_empty() || addresses.is_empty(),
-        format!("[networking.os.device] {name:?}: interface can't have both .cidr and .addresses set"),
+        format!(
+            "[networking.os.device] {name}: interface can't have both .cidr and .addresses set",
+            name = quoted(name)
+        ),
     );
     if !cidr.is_empty() {
         if let Err(why) = net::ip_or_cidr(cidr) {
-            found.error(format!("[networking.os.device.CIDR] {name:?}: {why}"));
+            found.error(format!("[networking.os.device.CIDR] {name}: {why}", name = quoted(name)));
         }
         found.warning(format!(
-            "{name:?}: machine.network.interface.cidr is deprecated, please use machine.network.interface.addresses"
+            "{name}: machine.network.interface.cidr is deprecated, please use machine.network.interface.addresses",
+            name = quoted(name)
         ));
     }
     for address in texts(device, "addresses") {
         if let Err(why) = net::ip_or_cidr(address) {
-            found.error(format!("[networking.os.device.addresses] {name:?}: {why}"));
+            found.error(format!("[networking.os.device.addresses] {name}: {why}", name = quoted(name)));
         }
     }
     if let Some(vip) = vip {
         let ip = text(vip, "ip");
-        found.check(net::is_ip(ip), format!("[networking.os.device.vip] failed to parse {ip:?} as IP address"));
+        found.check(
+            net::is_ip(ip),
+            format!("[networking.os.device.vip] failed to parse {ip} as IP address", ip = quoted(ip)),
+        );
     }
 }
 
@@ -182,7 +197,8 @@ fn routes(device: &Value, found: &mut Findings) {
     for (index, route) in list(device, "routes").iter().enumerate() {
         let place = format!("networking.os.device.route[{index}]");
         let (network, gateway, source) = (text(route, "network"), text(route, "gateway"), text(route, "source"));
-        let wrong = |key: &str, value: &str| format!("[{place}.{key}] {value:?}: invalid network address");
+        let wrong =
+            |key: &str, value: &str| format!("[{place}.{key}] {value}: invalid network address", value = quoted(value));
         found.check(network.is_empty() || net::cidr(network).is_ok(), wrong("network", network));
         found.check(gateway.is_empty() || net::is_ip(gateway), wrong("gateway", gateway));
         found.check(

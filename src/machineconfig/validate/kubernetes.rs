@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Findings, at, net, texts};
+use crate::machineconfig::go::quoted;
 
 /// What Talos sets in the kubelet's configuration itself.
 const PROTECTED: [&str; 13] = [
@@ -28,7 +29,7 @@ pub(super) const AUTHORIZERS: [&str; 3] = ["Node", "RBAC", "Webhook"];
 pub(super) fn kubelet(kubelet: &Value, found: &mut Findings) {
     for subnet in at(kubelet, &["nodeIP"]).into_iter().flat_map(|node| texts(node, "validSubnets")) {
         if let Err(bare) = net::subnet(subnet) {
-            found.error(format!("kubelet nodeIP subnet is not valid: {bare:?}"));
+            found.error(format!("kubelet nodeIP subnet is not valid: {bare}", bare = quoted(bare)));
         }
     }
     protected(kubelet.get("extraConfig"), found);
@@ -37,7 +38,7 @@ pub(super) fn kubelet(kubelet: &Value, found: &mut Findings) {
 pub(super) fn protected(config: Option<&Value>, found: &mut Findings) {
     for field in PROTECTED {
         let set = config.is_some_and(|config| config.get(field).is_some());
-        found.check(!set, format!("kubelet configuration field {field:?} can't be overridden"));
+        found.check(!set, format!("kubelet configuration field {field} can't be overridden", field = quoted(field)));
     }
 }
 
@@ -71,7 +72,7 @@ pub(super) fn problems(map: Option<&Value>, what: &str) -> Vec<String> {
             _ => {
                 problems.extend(name);
                 if RESERVED.contains(&key.as_str()) {
-                    problems.push(format!("annotation {key:?} is reserved"));
+                    problems.push(format!("annotation {key} is reserved", key = quoted(key)));
                 }
                 size += key.len() + value.len();
             }
@@ -89,7 +90,7 @@ fn taint_problem(taint: &str) -> Option<String> {
     if matches!(effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute") {
         value_problem(value)
     } else {
-        Some(format!("invalid taint effect: {effect:?}"))
+        Some(format!("invalid taint effect: {effect}", effect = quoted(effect)))
     }
 }
 
@@ -109,32 +110,38 @@ pub(super) fn odd_resource(resources: &Value) -> Option<&String> {
 /// A name as DNS has subdomains (RFC 1123).
 pub(super) fn subdomain(name: &str) -> Result<(), String> {
     if name.len() > 253 {
-        return Err(format!("domain name length exceeds limit of 253: {name:?}"));
+        return Err(format!("domain name length exceeds limit of 253: {name}", name = quoted(name)));
     }
     let lower = |symbol: char| symbol.is_ascii_lowercase() || symbol.is_ascii_digit();
     let label = |label: &str| {
         label.starts_with(lower) && label.ends_with(lower) && label.chars().all(|symbol| lower(symbol) || symbol == '-')
     };
-    if name.split('.').all(label) { Ok(()) } else { Err(format!("domain doesn't match required format: {name:?}")) }
+    if name.split('.').all(label) {
+        Ok(())
+    } else {
+        Err(format!("domain doesn't match required format: {name}", name = quoted(name)))
+    }
 }
 
 /// A name with an optional prefix, such as labels have.
 pub(super) fn qualified_name(value: &str) -> Result<(), String> {
     let (prefix, name) = value.split_once('/').map_or((None, value), |(prefix, name)| (Some(prefix), name));
     if name.contains('/') {
-        return Err(format!("invalid format: too many slashes: {value:?}"));
+        return Err(format!("invalid format: too many slashes: {value}", value = quoted(value)));
     }
     match prefix {
-        Some("") => return Err(format!("prefix cannot be empty: {value:?}")),
-        Some(prefix) => subdomain(prefix).map_err(|why| format!("prefix {prefix:?} is invalid: {why}"))?,
+        Some("") => return Err(format!("prefix cannot be empty: {value}", value = quoted(value))),
+        Some(prefix) => {
+            subdomain(prefix).map_err(|why| format!("prefix {prefix} is invalid: {why}", prefix = quoted(prefix)))?;
+        }
         None => {}
     }
     if name.is_empty() {
-        Err(format!("name cannot be empty: {value:?}"))
+        Err(format!("name cannot be empty: {value}", value = quoted(value)))
     } else if name.len() > 63 {
-        Err(format!("name is too long: {value:?} (limit is 63)"))
+        Err(format!("name is too long: {value} (limit is 63)", value = quoted(value)))
     } else if !is_name(name) {
-        Err(format!("name {name:?} is invalid"))
+        Err(format!("name {name} is invalid", name = quoted(name)))
     } else {
         Ok(())
     }
@@ -142,8 +149,8 @@ pub(super) fn qualified_name(value: &str) -> Result<(), String> {
 
 fn value_problem(value: &str) -> Option<String> {
     if value.len() > 63 {
-        Some(format!("label value length exceeds limit of 63: {value:?}"))
+        Some(format!("label value length exceeds limit of 63: {value}", value = quoted(value)))
     } else {
-        (!value.is_empty() && !is_name(value)).then(|| format!("label value {value:?} is invalid"))
+        (!value.is_empty() && !is_name(value)).then(|| format!("label value {value} is invalid", value = quoted(value)))
     }
 }

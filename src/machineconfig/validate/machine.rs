@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Findings, Mode, at, cluster, devices, flag, kubernetes, list, net, oci, storage, text, texts};
 use crate::machineconfig::documents::Document;
-use crate::machineconfig::go::{self, Url};
+use crate::machineconfig::go::{self, Url, quoted};
 use crate::machineconfig::minor::Minor;
 
 /// What `machine.type` means; `None` for a word that means nothing.
@@ -47,7 +47,11 @@ pub(super) fn check(document: &Document, mode: Mode, minor: &Minor, found: &mut 
     }
     host_dns(machine, mode, minor, found);
     if let Some(kind) = kind.filter(|kind| *kind != word) {
-        found.warning(format!("use {kind:?} instead of {word:?} for machine type"));
+        found.warning(format!(
+            "use {kind} instead of {word} for machine type",
+            kind = quoted(kind),
+            word = quoted(word)
+        ));
     }
     by_role(machine, cluster, kind, minor, found);
     if let Some(network) = machine.get("network") {
@@ -75,7 +79,7 @@ pub(super) fn check(document: &Document, mode: Mode, minor: &Minor, found: &mut 
     for section in ["config", "mirrors"] {
         let entries = at(machine, &["registries", section]).and_then(Value::as_object);
         for (key, _) in entries.into_iter().flatten().filter(|(_, value)| value.is_null()) {
-            found.error(format!("registries.{section}[{key:?}] is null"));
+            found.error(format!("registries.{section}[{key}] is null", key = quoted(key)));
         }
     }
 }
@@ -149,7 +153,7 @@ fn by_role(machine: &Value, cluster: Option<&Value>, kind: Option<&str>, minor: 
                 "issuing Kubernetes API CA key is not allowed on non-controlplane nodes (.cluster.ca)",
             );
         }
-        None => found.error(format!("unknown machine type {:?}", text(machine, "type"))),
+        None => found.error(format!("unknown machine type {}", quoted(text(machine, "type")))),
     }
 }
 
@@ -171,13 +175,17 @@ fn kubespan(machine: &Value, cluster: Option<&Value>, minor: &Minor, found: &mut
     if let Some(filters) = kubespan.get("filters") {
         for subnet in texts(filters, "endpoints") {
             if let Err(bare) = net::subnet(subnet) {
-                found.error(format!("KubeSpan endpoint {} is not valid: {bare:?}", minor.kubespan_filter_word));
+                found.error(format!(
+                    "KubeSpan endpoint {} is not valid: {bare}",
+                    minor.kubespan_filter_word,
+                    bare = quoted(bare)
+                ));
             }
         }
         for subnet in texts(filters, "excludeAdvertisedNetworks") {
             found.check(
                 go::prefix(subnet).is_ok(),
-                format!("KubeSpan exclude advertised networks filter is not valid: {subnet:?}"),
+                format!("KubeSpan exclude advertised networks filter is not valid: {subnet}", subnet = quoted(subnet)),
             );
         }
     }
@@ -192,11 +200,14 @@ fn logging(machine: &Value, found: &mut Findings) {
                 let url = Url::parse(endpoint).unwrap_or_default();
                 found.check(!url.host.is_empty(), "empty logging endpoint's host");
                 let scheme = url.scheme.as_str();
-                found.check(matches!(scheme, "tcp" | "udp"), format!("unexpected logging endpoint scheme {scheme:?}"));
+                found.check(
+                    matches!(scheme, "tcp" | "udp"),
+                    format!("unexpected logging endpoint scheme {scheme}", scheme = quoted(scheme)),
+                );
             }
         }
         let format = text(destination, "format");
-        found.check(format == "json_lines", format!("unknown logging format {format:?}"));
+        found.check(format == "json_lines", format!("unknown logging format {format}", format = quoted(format)));
     }
 }
 
@@ -214,7 +225,7 @@ fn features(machine: &Value, control_plane: bool, minor: &Minor, found: &mut Fin
         for role in texts(access, "allowedRoles") {
             found.check(
                 minor.roles.contains(&role),
-                format!("invalid role {role:?} in allowed roles for Kubernetes Talos API Access"),
+                format!("invalid role {role} in allowed roles for Kubernetes Talos API Access", role = quoted(role)),
             );
         }
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::go::{self, Url};
 
 /// `net.ParseIP`, which knows no zones.
@@ -27,7 +28,7 @@ pub(super) fn ip_or_cidr(text: &str) -> Result<(), String> {
     } else if is_ip(text) {
         Ok(())
     } else {
-        Err(format!("failed to parse IP address {text:?}"))
+        Err(format!("failed to parse IP address {text}", text = quoted(text)))
     }
 }
 
@@ -102,7 +103,7 @@ pub(super) fn is_dns_name(name: &str) -> bool {
 pub(super) fn wireguard_key(text: &str) -> Result<(), String> {
     match go::base64(text) {
         Ok(raw) if raw.len() == 32 => Ok(()),
-        Ok(raw) => Err(format!("wrong key {text:?} length: {}", raw.len())),
+        Ok(raw) => Err(format!("wrong key {text} length: {}", raw.len(), text = quoted(text))),
         Err(position) => Err(format!("illegal base64 data at input byte {position}")),
     }
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Findings, at, flag, list, number, text};
 use crate::machineconfig::go;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 
 pub(super) fn install(install: Option<&Value>, minor: &Minor, found: &mut Findings) {
@@ -16,7 +17,7 @@ pub(super) fn install(install: Option<&Value>, minor: &Minor, found: &mut Findin
         if !text(selector, "name").is_empty() {
             Some("selector on name is not supported".to_owned())
         } else if !matches!(kind, "" | "ssd" | "hdd" | "nvme" | "sd") {
-            Some(format!("unsupported disk type {kind:?}"))
+            Some(format!("unsupported disk type {kind}", kind = quoted(kind)))
         } else {
             None
         }
@@ -43,8 +44,8 @@ pub(super) fn disks(machine: &Value, found: &mut Findings) {
             found.check(
                 partition.get("size").is_some_and(is_some_size),
                 format!(
-                    "partition for disk {:?} is set to occupy full disk, but it's not the last partition in the list",
-                    text(disk, "device")
+                    "partition for disk {} is set to occupy full disk, but it's not the last partition in the list",
+                    quoted(text(disk, "device"))
                 ),
             );
         }
@@ -63,18 +64,21 @@ pub(super) fn encryption(machine: &Value, found: &mut Findings) {
     for (key, label) in [("ephemeral", "EPHEMERAL"), ("state", "STATE")] {
         let Some(config) = at(machine, &["systemDiskEncryption", key]) else { continue };
         let keys = list(config, "keys");
-        found.check(!keys.is_empty(), format!("partition {label:?}: no encryption keys provided"));
+        found.check(!keys.is_empty(), format!("partition {label}: no encryption keys provided", label = quoted(label)));
         let mut slots = Vec::new();
         for key in keys {
             let slot = number(key, "slot");
             found.check(
                 !slots.contains(&slot),
-                format!("partition {label:?}: encryption key slot {slot} is already in use"),
+                format!("partition {label}: encryption key slot {slot} is already in use", label = quoted(label)),
             );
             slots.push(slot);
             found.check(
                 ["nodeID", "static", "kms", "tpm"].iter().any(|kind| key.get(kind).is_some()),
-                format!("partition {label:?}: encryption key at slot {slot} doesn't have the configuration parameters"),
+                format!(
+                    "partition {label}: encryption key at slot {slot} doesn't have the configuration parameters",
+                    label = quoted(label)
+                ),
             );
         }
     }
@@ -84,7 +88,10 @@ pub(super) fn extensions(machine: &Value, minor: &Minor, found: &mut Findings) {
     let listed = at(machine, &["install", "extensions"]).and_then(Value::as_array);
     let images: Vec<&str> = listed.into_iter().flatten().map(|extension| text(extension, "image")).collect();
     for (index, image) in images.iter().enumerate() {
-        found.check(!images[..index].contains(image), format!("duplicate system extension {image:?}"));
+        found.check(
+            !images[..index].contains(image),
+            format!("duplicate system extension {image}", image = quoted(image)),
+        );
     }
     if !images.is_empty() {
         found.warning(format!(".machine.install.extensions is deprecated, please see {}", minor.extensions_guide));

@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 
 use base64::Engine as _;
-use granit_parser::{Event, Parser, ScalarStyle, StructureStyle, Tag};
+use granit_parser::{Event, Options, Parser, ScalarStyle, StructureStyle, Tag};
 use serde_json::Value;
 
+use super::notes::{self, Notes};
 use super::{Data, Node, Style, SyntaxError};
 
 /// Deeper nesting than any configuration has; keeps recursion far from the end of the stack.
@@ -18,7 +19,9 @@ const MAX_NODES: usize = 200_000;
 /// Every document of `text`; one that holds only comments is there as a null.
 pub(in crate::machineconfig) fn documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
     let read = documents_at(text);
-    read.end.map_or(Ok(read.list.into_iter().map(|(_, node)| node).collect()), Err)
+    let list: Vec<Node> = read.list.into_iter().map(|(_, node)| node).collect();
+    let wrong = list.iter().find_map(Node::wrong).cloned();
+    wrong.or(read.end).map_or(Ok(list), Err)
 }
 
 /// A text as far as it is YAML.
@@ -31,8 +34,11 @@ pub(in crate::machineconfig) struct Documents {
 }
 
 pub(in crate::machineconfig) fn documents_at(text: &str) -> Documents {
-    let parser = Parser::new_from_str(text);
-    let mut reader = Reader { source: text, parser, span: 0..0, anchors: HashMap::new(), nodes: 0 };
+    let mut options = Options::default();
+    (options.emit_anchor_events, options.emit_unresolved_aliases) = (true, true);
+    let parser = Parser::new_from_str_with_options(text, options);
+    let mut reader =
+        Reader { source: text, parser, before: 0, span: 0..0, item: None, anchors: HashMap::new(), nodes: 0 };
     let mut list = Vec::new();
     let end = loop {
         match reader.document_at() {
@@ -46,10 +52,15 @@ pub(in crate::machineconfig) fn documents_at(text: &str) -> Documents {
 
 struct Reader<'a> {
     source: &'a str,
-    /// Where the last event stood in the source.
+    /// Where the event before the last one ended in the source.
+    before: usize,
+    /// Where the last event stood.
     span: std::ops::Range<usize>,
+    /// Where the last item of a list began.
+    item: Option<usize>,
     parser: Parser<'a, granit_parser::StrInput<'a>>,
-    anchors: HashMap<usize, (Node, usize)>,
+    /// By name, with the number of nodes. A document sees those of the documents before it, as in Go.
+    anchors: HashMap<String, (Node, usize)>,
     nodes: usize,
 }
 
@@ -58,6 +69,7 @@ impl<'a> Reader<'a> {
         match self.parser.next_event() {
             None => Ok(None),
             Some(Ok((event, span))) => {
+                self.before = self.span.end;
                 self.span = span.byte_range().unwrap_or_default();
                 Ok(Some((event, span.start.line())))
             }
@@ -74,7 +86,6 @@ impl<'a> Reader<'a> {
         while let Some((event, line)) = self.next()? {
             if let Event::DocumentStart(explicit, ..) = event {
                 self.directives(before, line)?;
-                self.anchors.clear();
                 let node = self.document(line)?;
                 return Ok(Some((if explicit { line } else { node.line }, node)));
             }
@@ -107,6 +118,8 @@ impl<'a> Reader<'a> {
             key: Style::Usual,
             mark: None,
             merge: None,
+            notes: None,
+            wrong: None,
             data: Data::Scalar { text: String::new(), plain: true },
         }))
     }
@@ -117,19 +130,25 @@ impl<'a> Reader<'a> {
         }
         let before = self.nodes;
         self.count(1, line)?;
-        let anchor = event.anchor_id().filter(|id| *id != 0);
-        let (mut mark, mut merge) = (None, None);
+        let mut notes = Notes { anchor: self.anchor(&event)?, ..Notes::default() };
+        if let Some(name) = &notes.anchor {
+            // Nobody means the one that had the name before.
+            self.anchors.remove(&**name);
+        }
+        let (mut mark, mut merge, mut wrong) = (event.tag().map(shown), None, None);
         let (style, data) = match event {
-            Event::Alias(id) => {
-                let Some((node, size)) = self.anchors.get(&id).cloned() else {
-                    return Err(SyntaxError::Refused { line, what: "an anchor contains itself" });
+            Event::Alias(_) | Event::UnresolvedAlias(_) => {
+                let name = self.source.get(self.span.clone()).unwrap_or_default().trim_start_matches('*');
+                let Some((node, size)) = self.anchors.get(name).cloned() else {
+                    let known = matches!(event, Event::Alias(_));
+                    let what = if known { "an anchor contains itself" } else { "an alias has no anchor" };
+                    return Err(SyntaxError::Refused { line, what });
                 };
                 self.count(size, line)?;
-                let name = self.source.get(self.span.clone()).unwrap_or_default().trim_start_matches('*');
-                return Ok(Node { line, style: Style::Alias(name.into()), mark: None, ..node });
+                notes.behind = notes::behind(self.source, self.span.end);
+                return Ok(Node { line, style: Style::Alias(name.into()), mark: None, notes: notes.kept(), ..node });
             }
-            Event::Scalar(text, style, _, tag) => {
-                mark = tag.as_deref().map(shown);
+            Event::Scalar(text, style, ..) => {
                 let style = match style {
                     ScalarStyle::Plain => Style::Usual,
                     ScalarStyle::SingleQuoted => Style::Single,
@@ -143,23 +162,47 @@ impl<'a> Reader<'a> {
                 if mark.as_deref() == Some("!!binary") {
                     mark = Some(format!("!!binary {text}").into());
                 }
-                let Some((text, plain)) = tagged(text, style == Style::Usual, mark.as_deref()) else {
-                    return Err(SyntaxError::Refused { line, what: "cannot decode a scalar as what its tag says" });
+                notes.behind = match style {
+                    Style::Literal | Style::Folded => notes::behind_block(self.source, self.before),
+                    _ => notes::behind(self.source, self.span.end),
                 };
+                let (text, plain) = tagged(text, style == Style::Usual, mark.as_deref()).unwrap_or_else(|text| {
+                    wrong = Some(SyntaxError::Refused { line, what: "cannot decode a scalar as what its tag says" });
+                    (text, false)
+                });
                 (style, Data::Scalar { text, plain })
             }
             Event::SequenceStart(style, ..) => (collection(style), Data::List(self.list(depth)?)),
             Event::MappingStart(style, ..) => {
-                let entries = self.map(depth, &mut merge)?;
+                let entries = self.map(depth, &mut merge, &mut wrong)?;
                 (collection(style), Data::Map(entries))
             }
             _ => return Err(SyntaxError::Refused { line, what: "an unexpected construct" }),
         };
-        let node = Node { line, style, key: Style::Usual, mark, merge, data };
-        if let Some(id) = anchor {
-            self.anchors.insert(id, (node.clone(), self.nodes - before));
+        if style == Style::Flow {
+            notes.behind = notes::behind(self.source, self.span.end);
+        }
+        let anchor = notes.anchor.clone();
+        let node =
+            Node { line, style, key: Style::Usual, mark, merge, notes: notes.kept(), wrong: wrong.map(Box::new), data };
+        if let Some(name) = anchor {
+            self.anchors.insert(name.into(), (node.clone(), self.nodes - before));
         }
         Ok(node)
+    }
+
+    /// The name of a node's anchor, which stands before the node and is an event after it.
+    fn anchor(&mut self, event: &Event<'a>) -> Result<Option<Box<str>>, SyntaxError> {
+        if event.anchor_id().is_none_or(|id| id == 0) || event.is_alias() {
+            return Ok(None);
+        }
+        let (before, span) = (self.before, self.span.clone());
+        let name = match self.next()? {
+            Some((Event::Anchor(_, name), _)) => Some(name.into()),
+            _ => None,
+        };
+        (self.before, self.span) = (before, span);
+        Ok(name)
     }
 
     fn count(&mut self, nodes: usize, line: usize) -> Result<(), SyntaxError> {
@@ -172,10 +215,19 @@ impl<'a> Reader<'a> {
 
     fn list(&mut self, depth: usize) -> Result<Vec<Node>, SyntaxError> {
         let mut items = Vec::new();
+        // A list in a block begins where its first item does.
+        let mut opened = Some(self.before);
         while let Some((event, line)) = self.next()? {
             match event {
                 Event::SequenceEnd => break,
-                event if event.is_node() => items.push(self.node(event, line, depth + 1)?),
+                event if event.is_node() => {
+                    let from = opened.take().unwrap_or(self.before);
+                    let above = notes::above(self.source, from, self.span.start);
+                    self.item = Some(self.span.start);
+                    let mut item = self.node(event, line, depth + 1)?;
+                    item.noted(|notes| notes.above = above);
+                    items.push(item);
+                }
                 _ => {}
             }
         }
@@ -186,27 +238,39 @@ impl<'a> Reader<'a> {
         &mut self,
         depth: usize,
         merge: &mut Option<Box<(usize, Node)>>,
+        wrong: &mut Option<SyntaxError>,
     ) -> Result<Vec<(String, Node)>, SyntaxError> {
         let mut entries: Vec<(String, Node)> = Vec::new();
         let mut merged: Vec<(String, Node)> = Vec::new();
         let mut seen = Seen::default();
+        // A mapping in a block begins where its first key does.
+        let mut opened = Some(self.before);
         while let Some((event, line)) = self.next()? {
+            // What is above the first key of an item is above the item.
+            let first = self.item.take() == Some(self.span.start);
+            let from = opened.take().unwrap_or(self.before);
+            let above = if first { Vec::new() } else { notes::above(self.source, from, self.span.start) };
             let key = match event {
                 Event::MappingEnd => break,
                 event if event.is_node() => self.node(event, line, depth + 1)?,
                 _ => continue,
             };
+            let behind = notes::behind_key(self.source, self.span.end);
             let (key_style, data) = (key.style, key.data);
             let Data::Scalar { text: key, plain } = data else {
                 return Err(SyntaxError::Refused { line, what: "a mapping key has to be a scalar" });
             };
-            let value = Node { key: key_style, ..self.value(line, depth)? };
+            let mut value = Node { key: key_style, ..self.value(line, depth)? };
+            value.noted(|notes| (notes.above, notes.behind_key) = (above, behind));
             if plain && key == "<<" {
                 *merge = Some(Box::new((0, value.clone())));
-                merge_key(value, &mut merged)?;
-            } else if let Some(first) = seen.before(&entries, &key) {
-                return Err(SyntaxError::DuplicateKey { line, key, first });
+                if let Err(error) = merge_key(value, &mut merged) {
+                    wrong.get_or_insert(error);
+                }
             } else {
+                if let Some(first) = seen.before(&entries, &key) {
+                    wrong.get_or_insert_with(|| SyntaxError::DuplicateKey { line, key: key.clone(), first });
+                }
                 seen.add(&key, line);
                 entries.push((key, value));
             }
@@ -246,20 +310,21 @@ fn shown(tag: &Tag) -> Box<str> {
 
 /// A scalar as its tag wants it. One that Go does not know, `!!str` and `!!binary` make a text of it; the others say
 /// that it is to be read like a plain one.
-fn tagged(text: String, plain: bool, tag: Option<&str>) -> Option<(String, bool)> {
+fn tagged(text: String, plain: bool, tag: Option<&str>) -> Result<(String, bool), String> {
+    let as_plain = |ok: bool, text: String| if ok { Ok((text, true)) } else { Err(text) };
     match tag {
-        None => Some((text, plain)),
-        Some("!!bool") => matches!(super::resolve(&text), Value::Bool(_)).then_some((text, true)),
-        Some("!!null") => super::is_null(&text).then_some((text, true)),
-        Some("!!int") => super::integer(&text).map(|_| (text, true)),
-        Some("!!float") => super::resolve(&text).is_number().then_some((text, true)),
-        Some("!!timestamp") => super::timestamp::read(&text).map(|_| (text, true)),
+        None => Ok((text, plain)),
+        Some("!!bool") => as_plain(matches!(super::resolve(&text), Value::Bool(_)), text),
+        Some("!!null") => as_plain(super::is_null(&text), text),
+        Some("!!int") => as_plain(super::integer(&text).is_some(), text),
+        Some("!!float") => as_plain(super::resolve(&text).is_number(), text),
+        Some("!!timestamp") => as_plain(super::timestamp::read(&text).is_some(), text),
         Some(tag) if tag.starts_with("!!binary") => {
             let joined: String = text.split_whitespace().collect();
             let bytes = base64::engine::general_purpose::STANDARD.decode(joined).ok();
-            Some((bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text), false))
+            Ok((bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text), false))
         }
-        Some(_) => Some((text, false)),
+        Some(_) => Ok((text, false)),
     }
 }
 

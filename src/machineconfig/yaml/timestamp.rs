@@ -33,6 +33,11 @@ pub(in crate::machineconfig) fn as_texts(value: &mut Value) {
     }
 }
 
+/// Whether a plain text is one of those.
+pub(in crate::machineconfig) fn is_date(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_digit()) && read(text).is_some()
+}
+
 /// What go-yaml 3 and 4 take for a time, as RFC 3339 behind the mark: a date, one with a time of day after a blank, or
 /// after a `T` with its offset as well.
 pub(super) fn read(text: &str) -> Option<String> {

@@ -46,6 +46,20 @@ fn document(tree: &Tree<'_>, out: &mut String) {
     }
 }
 
+/// A number in Go's shortest form.
+pub(super) fn number(number: &Number) -> String {
+    let Some(float) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
+    let text = format!("{float:e}");
+    let (digits, exponent) = text.split_once('e').expect("Rust's scientific form has an exponent");
+    let exponent: i32 = exponent.parse().expect("Rust's exponent is an integer");
+    if (-4..6).contains(&exponent) {
+        float.to_string()
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        format!("{digits}e{sign}{:02}", exponent.abs())
+    }
+}
+
 /// Where a value stands: a map or list begins on the next line, or on this one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
@@ -171,17 +185,12 @@ impl Writer<'_> {
         }
     }
 
-    /// Go's shortest form, but that a whole number which is a float keeps saying so.
-    fn number(&mut self, number: &Number) {
-        let Some(float) = number.as_f64().filter(|_| number.is_f64()) else { return self.display(number) };
-        let text = format!("{float:e}");
-        let (digits, exponent) = text.split_once('e').expect("Rust's scientific form has an exponent");
-        let exponent: i32 = exponent.parse().expect("Rust's exponent is an integer");
-        if (-4..6).contains(&exponent) {
-            self.display(format_args!("{float:?}"));
-        } else {
-            let sign = if exponent < 0 { '-' } else { '+' };
-            self.display(format_args!("{digits}e{sign}{:02}", exponent.abs()));
+    /// As [`number`], but that a whole number which is a float keeps saying so.
+    fn number(&mut self, value: &Number) {
+        let text = number(value);
+        self.out.push_str(&text);
+        if value.is_f64() && !text.contains(['.', 'e']) {
+            self.out.push_str(".0");
         }
     }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::duration;
 use crate::machineconfig::go;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::validate::{Findings, list, number, text};
 
 pub(super) fn check(name: &str, tree: &Value, found: &mut Findings) {
@@ -27,7 +28,8 @@ pub(super) fn check(name: &str, tree: &Value, found: &mut Findings) {
         found.check(key.is_some(), format!("neighbor[{index}]: exactly one of address or link must be set"));
         behaviour(index, neighbor, !text(tree, "vrf").is_empty(), found);
         if let Some(key) = key {
-            found.check(!seen.contains(&key), format!("neighbor[{index}]: duplicate neighbor {key:?}"));
+            found
+                .check(!seen.contains(&key), format!("neighbor[{index}]: duplicate neighbor {key}", key = quoted(key)));
             seen.push(key);
         }
     }
@@ -52,12 +54,15 @@ fn imports(name: &str, routes: &[Value], found: &mut Findings) {
         if source.is_empty() {
             found.error(format!("{at}: bgpInstance must be specified"));
         } else if source == name {
-            found.error(format!("{at}: cannot import from the same BGP instance {name:?}"));
+            found.error(format!("{at}: cannot import from the same BGP instance {name}", name = quoted(name)));
         }
         let prefixes: Vec<Option<IpNet>> = texts_or_empty(route).map(|text| go::prefix(text).ok()).collect();
         prefixes_of(&at, &prefixes, found);
         if !source.is_empty() {
-            found.check(!sources.contains(&source), format!("{at}: duplicate source BGP instance {source:?}"));
+            found.check(
+                !sources.contains(&source),
+                format!("{at}: duplicate source BGP instance {source}", source = quoted(source)),
+            );
             sources.push(source);
         }
         for prefix in prefixes.into_iter().flatten().filter(|prefix| prefix.trunc() == *prefix) {

@@ -6,6 +6,7 @@ mod image;
 use serde_json::Value;
 
 use crate::machineconfig::go;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::validate::{Findings, list, number, text, texts};
 
 pub(in crate::machineconfig::validate) use dependencies::problems as dependency_problems;
@@ -18,22 +19,33 @@ pub(super) fn check(name: &str, tree: &Value, found: &mut Findings) {
     if name.is_empty() {
         found.error("name is required");
     } else if name.len() > 63 {
-        found.error(format!("name {name:?} must be 63 characters or fewer"));
+        found.error(format!("name {name} must be 63 characters or fewer", name = quoted(name)));
     } else if !name.bytes().all(symbols) {
-        found.error(format!("name {name:?}: name can only contain lowercase ASCII letters, digits and hyphens"));
+        found.error(format!(
+            "name {name}: name can only contain lowercase ASCII letters, digits and hyphens",
+            name = quoted(name)
+        ));
     }
     match text(tree, "image") {
         "" => found.error("image is required"),
         image => match image::is_pinned(image) {
-            None => found.error(format!("invalid image reference {image:?}: could not parse reference: {image}")),
+            None => found.error(format!(
+                "invalid image reference {quoted_image}: could not parse reference: {image}",
+                quoted_image = quoted(image)
+            )),
             Some(true) => {}
             Some(false) => found.warning(format!(
-                "container {name:?}: image {image:?} is not digest-pinned, the running image may change on restart"
+                "container {name}: image {image} is not digest-pinned, the running image may change on restart",
+                name = quoted(name),
+                image = quoted(image)
             )),
         },
     }
     for (index, variable) in texts(tree, "environment").enumerate() {
-        found.check(variable.contains('='), format!("environment[{index}]: {variable:?} must be in KEY=value form"));
+        found.check(
+            variable.contains('='),
+            format!("environment[{index}]: {variable} must be in KEY=value form", variable = quoted(variable)),
+        );
     }
     mounts(list(tree, "mounts"), found);
     if let Some(security) = tree.get("security") {
@@ -42,7 +54,7 @@ pub(super) fn check(name: &str, tree: &Value, found: &mut Findings) {
     let mode = tree.get("network").map(|network| text(network, "mode")).unwrap_or_default();
     found.check(
         matches!(mode, "" | "none" | "host"),
-        format!("unsupported network mode {mode:?}, expected none or host"),
+        format!("unsupported network mode {mode}, expected none or host", mode = quoted(mode)),
     );
     if let Some(limits) = tree.get("resources").and_then(|resources| resources.get("limits")) {
         limit(limits, found);
@@ -75,7 +87,7 @@ fn mounts(mounts: &[Value], found: &mut Findings) {
         absolute(&format!("{kind}.destination"), destination, &mut inner);
         let options: Vec<&str> = texts(mount, "options").collect();
         for option in options.iter().filter(|option| !MOUNT_OPTIONS.contains(option)) {
-            inner.error(format!("unsupported mount option {option:?}"));
+            inner.error(format!("unsupported mount option {option}", option = quoted(option)));
         }
         inner.check(
             !(options.contains(&"ro") && options.contains(&"rw")),
@@ -84,7 +96,7 @@ fn mounts(mounts: &[Value], found: &mut Findings) {
         if inner.errors.is_empty() {
             found.check(
                 !destinations.contains(&destination),
-                format!("mounts[{index}]: duplicate destination {destination:?}"),
+                format!("mounts[{index}]: duplicate destination {destination}", destination = quoted(destination)),
             );
             destinations.push(destination);
         } else {
@@ -97,7 +109,7 @@ fn absolute(what: &str, path: &str, found: &mut Findings) {
     if path.is_empty() {
         found.error(format!("{what} is required"));
     } else {
-        found.check(path.starts_with('/'), format!("{what} {path:?} must be an absolute path"));
+        found.check(path.starts_with('/'), format!("{what} {path} must be an absolute path", path = quoted(path)));
     }
 }
 
@@ -105,7 +117,7 @@ fn secure(security: &Value, found: &mut Findings) {
     let profile = text(security, "profile");
     found.check(
         matches!(profile, "" | "restricted" | "privileged"),
-        format!("unsupported security profile {profile:?}, expected restricted or privileged"),
+        format!("unsupported security profile {profile}, expected restricted or privileged", profile = quoted(profile)),
     );
     let Some(capabilities) = security.get("capabilities") else { return };
     let (add, drop) = (texts(capabilities, "add"), texts(capabilities, "drop").collect::<Vec<_>>());
@@ -121,7 +133,7 @@ fn secure(security: &Value, found: &mut Findings) {
         found.errors.extend(odd_capability("capabilities.drop", capability));
     }
     for capability in add.iter().filter(|capability| drop.contains(capability)) {
-        found.error(format!("capability {capability:?} appears in both add and drop"));
+        found.error(format!("capability {capability} appears in both add and drop", capability = quoted(capability)));
     }
 }
 
@@ -137,7 +149,7 @@ fn odd_capability(field: &str, name: &str) -> Option<String> {
     } else {
         return None;
     };
-    Some(format!("{field}: capability {name:?} {why}"))
+    Some(format!("{field}: capability {name} {why}", name = quoted(name)))
 }
 
 fn limit(limits: &Value, found: &mut Findings) {
@@ -145,17 +157,19 @@ fn limit(limits: &Value, found: &mut Findings) {
     if let Err(why) = go::bytes(memory)
         && !memory.is_empty()
     {
-        found.error(format!("limits.memory {memory:?} is not a valid size: {why}"));
+        found.error(format!("limits.memory {memory} is not a valid size: {why}", memory = quoted(memory)));
     }
     if cpu.is_empty() {
         return;
     }
     let Some(thousandths) = cpu.strip_suffix('m') else {
-        return found.error(format!("limits.cpu {cpu:?} must be expressed in millicores, e.g. 1500m"));
+        return found.error(format!("limits.cpu {cpu} must be expressed in millicores, e.g. 1500m", cpu = quoted(cpu)));
     };
     match go::unsigned(thousandths, 64) {
-        Err(why) => found.error(format!("limits.cpu {cpu:?} is not a valid millicore quantity: {why}")),
-        Ok(0) => found.error(format!("limits.cpu {cpu:?} must be greater than zero")),
+        Err(why) => {
+            found.error(format!("limits.cpu {cpu} is not a valid millicore quantity: {why}", cpu = quoted(cpu)));
+        }
+        Ok(0) => found.error(format!("limits.cpu {cpu} must be greater than zero", cpu = quoted(cpu))),
         Ok(_) => {}
     }
 }
@@ -165,13 +179,13 @@ fn depend(name: &str, depends: &Value, found: &mut Findings) {
         absolute("dependsOn.paths entry", path, found);
     }
     for condition in texts(depends, "networks").filter(|condition| !CONDITIONS.contains(condition)) {
-        found.error(format!("unsupported dependsOn.networks condition {condition:?}"));
+        found.error(format!("unsupported dependsOn.networks condition {condition}", condition = quoted(condition)));
     }
     for other in texts(depends, "containers") {
         if other.is_empty() {
             found.error("dependsOn.containers entry must not be empty");
         } else {
-            found.check(other != name, format!("container {name:?} cannot depend on itself"));
+            found.check(other != name, format!("container {name} cannot depend on itself", name = quoted(name)));
         }
     }
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::subnets;
 use crate::machineconfig::go::Url;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::pki;
 use crate::machineconfig::validate::{Findings, flag, kubernetes, multi, net, number, text, texts};
@@ -41,7 +42,10 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: 
                 .collect();
             denied.sort();
             for (_, name, instead) in denied {
-                found.error(format!("kube-apiserver extra argument {name:?} is not allowed: {instead}"));
+                found.error(format!(
+                    "kube-apiserver extra argument {name} is not allowed: {instead}",
+                    name = quoted(name)
+                ));
             }
             resources(tree, found);
         }
@@ -82,7 +86,10 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: 
                 url => {
                     let scheme = Url::parse(url).unwrap_or_default().scheme;
                     let ok = matches!(scheme.as_str(), "http" | "https");
-                    found.check(ok, format!("manifest URL scheme must be http or https: {scheme:?}"));
+                    found.check(
+                        ok,
+                        format!("manifest URL scheme must be http or https: {scheme}", scheme = quoted(&scheme)),
+                    );
                 }
             }
         }
@@ -92,7 +99,7 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: 
         }
         "KubeTalosAPIAccessConfig" => {
             for role in texts(tree, "allowedRoles").filter(|role| !minor.roles.contains(role)) {
-                found.error(format!("invalid role {role:?} in .allowedRoles"));
+                found.error(format!("invalid role {role} in .allowedRoles", role = quoted(role)));
             }
         }
         "KubeAPIServerCAConfig" | "KubeAggregatorCAConfig" => authority(kind, tree, found),
@@ -125,14 +132,14 @@ fn image(tree: &Value, what: &str, found: &mut Findings) {
 /// The first resource that is neither memory nor CPU.
 fn resources(tree: &Value, found: &mut Findings) {
     if let Some(key) = tree.get("resources").and_then(kubernetes::odd_resource) {
-        found.error(format!("unsupported pod resource {key:?}"));
+        found.error(format!("unsupported pod resource {key}", key = quoted(key)));
     }
 }
 
 fn node(tree: &Value, found: &mut Findings) {
     for subnet in tree.get("nodeIP").into_iter().flat_map(|node| texts(node, "validSubnets")) {
         if let Err(bare) = net::subnet(subnet) {
-            found.error(format!("nodeIP subnet is not valid: {bare:?}"));
+            found.error(format!("nodeIP subnet is not valid: {bare}", bare = quoted(bare)));
         }
     }
     for what in ["labels", "annotations", "taints"] {
@@ -195,10 +202,16 @@ fn proxy(tree: &Value, found: &mut Findings) {
     match text(tree, "mode") {
         "" | "nftables" => {}
         mode @ ("iptables" | "ipvs") => {
-            found.warning(format!("proxy mode {mode:?} is not recommended, please switch to nftables if possible"));
+            found.warning(format!(
+                "proxy mode {mode} is not recommended, please switch to nftables if possible",
+                mode = quoted(mode)
+            ));
         }
         mode => {
-            found.error(format!("invalid proxy mode {mode:?}: supported modes are iptables, ipvs and nftables"));
+            found.error(format!(
+                "invalid proxy mode {mode}: supported modes are iptables, ipvs and nftables",
+                mode = quoted(mode)
+            ));
         }
     }
     if has(tree, "extraArgs") {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use crate::machineconfig::cel::{self, Scope};
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::validate::{Findings, at, list, net, number, text};
 
@@ -78,7 +79,7 @@ fn alias(name: &str, tree: &Value, minor: &Minor, found: &mut Findings) {
     if let Some((prefix, verb)) = name.split_once('%').filter(|_| minor.link_alias_patterns) {
         found.check(
             verb == "d" && !prefix.is_empty(),
-            format!("name {name:?} contains an invalid format verb, use %d suffix"),
+            format!("name {name} contains an invalid format verb, use %d suffix", name = quoted(name)),
         );
     }
     match at(tree, &["selector", "match"]).and_then(Value::as_str).filter(|cel| !cel.is_empty()) {
@@ -96,7 +97,7 @@ fn veth_name(name: &str) -> Option<String> {
     match name {
         "" => Some("be specified".to_owned()),
         _ if name.len() > 15 => Some("not exceed 15 bytes".to_owned()),
-        "." | ".." => Some(format!("not be {name:?}")),
+        "." | ".." => Some(format!("not be {name}", name = quoted(name))),
         _ if name.contains(['/', ':']) => Some("not contain '/' or ':'".to_owned()),
         _ if name.chars().any(|symbol| symbol.is_whitespace() || symbol.is_control()) => {
             Some("not contain whitespace or non-printable characters".to_owned())

@@ -17,6 +17,7 @@ use super::{Findings, list, text};
 use crate::machineconfig::cel::{self, Scope};
 use crate::machineconfig::documents::Document;
 use crate::machineconfig::go;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 pub(super) use container::dependency_problems;
 
@@ -43,7 +44,7 @@ pub(super) fn check(document: &Document, minor: &Minor, found: &mut Findings) {
             found.check(mtu.is_none_or(|mtu| mtu >= 1280), "kubespan link MTU must be at least 1280");
             for filter in tree.get("filters").into_iter().flat_map(|filters| super::texts(filters, "endpoints")) {
                 if let Err(bare) = super::net::subnet(filter) {
-                    found.error(format!("KubeSpan endpoint filter is not valid: {bare:?}"));
+                    found.error(format!("KubeSpan endpoint filter is not valid: {bare}", bare = quoted(bare)));
                 }
             }
         }
@@ -84,7 +85,7 @@ fn time_sync(tree: &Value, found: &mut Findings) {
     );
     if let Some(ntp) = tree.get("ntp").filter(|ntp| super::flag(ntp, "useNTS") == Some(true)) {
         for server in super::texts(ntp, "servers").filter(|server| super::net::is_ip(server)) {
-            found.error(format!("NTS requires hostnames, not IP addresses: {server:?}"));
+            found.error(format!("NTS requires hostnames, not IP addresses: {server}", server = quoted(server)));
         }
     }
 }
@@ -102,7 +103,7 @@ fn hostname(tree: &Value, found: &mut Findings) {
     }
     let label = hostname.split('.').next().unwrap_or_default();
     found.check(hostname.len() <= 253, format!("fqdn is too long: {}", hostname.len()));
-    found.check((1..=63).contains(&label.len()), format!("invalid hostname {label:?}"));
+    found.check((1..=63).contains(&label.len()), format!("invalid hostname {label}", label = quoted(label)));
 }
 
 fn resolver(tree: &Value, found: &mut Findings) {

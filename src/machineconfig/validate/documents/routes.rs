@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::duration;
-use crate::machineconfig::go::{self, Url};
+use crate::machineconfig::go::{self, Url, quoted};
 use crate::machineconfig::validate::{Findings, number, text};
 
 /// Priorities of routing rules that Talos keeps for itself and for Linux.
@@ -42,7 +42,8 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, found: &mut Findings) 
                 url => {
                     let url = Url::parse(url).unwrap_or_default();
                     if !matches!(url.scheme.as_str(), "http" | "https") {
-                        found.error(format!("HTTP probe URL scheme must be http or https, got {:?}", url.scheme));
+                        found
+                            .error(format!("HTTP probe URL scheme must be http or https, got {}", quoted(&url.scheme)));
                     } else if !url.opaque.is_empty() || url.hostname().is_empty() {
                         found.error("HTTP probe URL must be an absolute http or https URL with a non-empty host");
                     }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::validate::{Findings, kubernetes, oci};
 
@@ -34,7 +35,10 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: 
                 found.error(format!("invalid name: {why}"));
             }
             let reserved = name == "customization";
-            found.check(!reserved, format!("name {name:?} is reserved for the legacy CRI customization"));
+            found.check(
+                !reserved,
+                format!("name {name} is reserved for the legacy CRI customization", name = quoted(name)),
+            );
         }
         "CRIBaseRuntimeSpecConfig" => {
             if let Some(why) = tree.get("overrides").and_then(|overrides| oci::problem(overrides, minor)) {
@@ -51,9 +55,9 @@ fn etc_file(path: &str, found: &mut Findings) {
     if path.is_empty() {
         found.error("user etc file name cannot be empty");
     } else if !is_local(path) || path.starts_with('.') {
-        found.error(format!("user etc file {path:?} must be a local path"));
+        found.error(format!("user etc file {path} must be a local path", path = quoted(path)));
     } else if FILES.contains(&path) || DIRECTORIES.contains(&first) {
-        found.error(format!("user etc file {path:?} is managed by Talos"));
+        found.error(format!("user etc file {path} is managed by Talos", path = quoted(path)));
     }
 }
 

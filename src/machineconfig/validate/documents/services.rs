@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::duration;
 use crate::machineconfig::cel::{self, Scope};
 use crate::machineconfig::go::Url;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::pki;
 use crate::machineconfig::validate::{Findings, flag, list, net, text};
@@ -28,7 +29,7 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: 
         },
         "EnvironmentConfig" => {
             for key in keys(tree, "variables").filter(|key| !is_variable(key)) {
-                found.error(format!("invalid environment variable name: {key:?}"));
+                found.error(format!("invalid environment variable name: {key}", key = quoted(key)));
             }
         }
         "KernelModuleConfig" => found.check(!name.is_empty(), "name is required"),
@@ -60,7 +61,13 @@ pub(super) fn check(kind: &str, name: &str, tree: &Value, minor: &Minor, found: 
                     url => {
                         let scheme = Url::parse(url).unwrap_or_default().scheme;
                         let ok = matches!(scheme.as_str(), "http" | "https");
-                        found.check(ok, format!("endpoints[{index}].url has unsupported scheme: {scheme:?}"));
+                        found.check(
+                            ok,
+                            format!(
+                                "endpoints[{index}].url has unsupported scheme: {scheme}",
+                                scheme = quoted(&scheme)
+                            ),
+                        );
                     }
                 }
             }
@@ -141,12 +148,12 @@ fn extension(name: &str, tree: &Value, found: &mut Findings) {
     }
     let (files, environment) = (list(tree, "configFiles"), list(tree, "environment"));
     if files.is_empty() && environment.is_empty() {
-        return found.error(format!("no config files found for extension {name:?}"));
+        return found.error(format!("no config files found for extension {name}", name = quoted(name)));
     }
     for file in files {
         for (key, what) in [("content", "content"), ("mountPath", "mount path")] {
             if text(file, key).is_empty() {
-                return found.error(format!("extension {what} is required for extension {name:?}"));
+                return found.error(format!("extension {what} is required for extension {name}", name = quoted(name)));
             }
         }
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::duration;
 use crate::machineconfig::cel::{self, Scope};
 use crate::machineconfig::go;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::validate::{Findings, at, flag, list, number, text};
 
@@ -85,20 +86,27 @@ fn is_encrypted(tree: &Value) -> bool {
 
 fn system(name: &str, tree: &Value, minor: &Minor, found: &mut Findings) {
     if !minor.system_volumes.contains(&name) {
-        let names: Vec<String> = minor.system_volumes.iter().map(|name| format!("{name:?}")).collect();
+        let names: Vec<String> =
+            minor.system_volumes.iter().map(|name| format!("{name}", name = quoted(name))).collect();
         return found.error(format!("only [{}] volumes are supported", names.join(" ")));
     }
     // A volume other than the disk's own three came with the rules about what those may hold.
     let strict = minor.system_volumes.len() > 3;
     let forbid = |key: &str, found: &mut Findings| {
-        found.check(!is_set(tree, key), format!("{key} config is not allowed for the {name:?} volume"));
+        found.check(
+            !is_set(tree, key),
+            format!("{key} config is not allowed for the {name} volume", name = quoted(name)),
+        );
     };
     match name {
         "STATE" => {
             forbid("provisioning", found);
             for key in tree.get("encryption").map(|config| list(config, "keys")).unwrap_or_default() {
                 let locked = flag(key, "lockToState") == Some(true);
-                found.check(!locked, format!("state-locked key is not allowed for the {name:?} volume"));
+                found.check(
+                    !locked,
+                    format!("state-locked key is not allowed for the {name} volume", name = quoted(name)),
+                );
             }
             if strict {
                 forbid("mount", found);
@@ -111,8 +119,9 @@ fn system(name: &str, tree: &Value, minor: &Minor, found: &mut Findings) {
         "ETCD" | "CRI" | "KUBELET" | "LOG" => found.check(
             !is_set(tree, "mount") || is_set(tree, "provisioning"),
             format!(
-                "mount config for the {name:?} volume is only supported when it is provisioned onto a dedicated \
-                 partition"
+                "mount config for the {name} volume is only supported when it is provisioned onto a dedicated \
+                 partition",
+                name = quoted(name)
             ),
         ),
         _ => {}
@@ -150,7 +159,7 @@ fn user(tree: &Value, minor: &Minor, found: &mut Findings) {
             filesystem(tree.get("filesystem").unwrap_or(&Value::Null), found);
             encryption(tree, found);
         }
-        kind => found.error(format!("unsupported volume type {kind:?}")),
+        kind => found.error(format!("unsupported volume type {kind}", kind = quoted(kind))),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::machineconfig::documents::Document;
+use crate::machineconfig::go::quoted;
 use crate::machineconfig::validate::texts;
 
 /// What is wrong with the dependencies between these documents.
@@ -16,7 +17,11 @@ pub(in crate::machineconfig::validate) fn problems<'a>(containers: impl Iterator
     let mut problems = Vec::new();
     for (name, on) in &containers {
         for other in on.iter().filter(|other| !edges.contains_key(*other)) {
-            problems.push(format!("container {name:?} depends on container {other:?}, which is not configured"));
+            problems.push(format!(
+                "container {name} depends on container {other}, which is not configured",
+                name = quoted(name),
+                other = quoted(other)
+            ));
         }
     }
     let mut walk = Walk { edges: &edges, done: BTreeSet::new(), path: Vec::new(), cycles: BTreeSet::new() };
