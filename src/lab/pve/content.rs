@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::acl;
 use super::answer::{Failure, Reply};
 use super::call::Call;
-use super::rights;
 use super::size;
+use super::sources;
 use super::volume::{self, Place, Volume};
 use super::work::{Job, Work};
 use crate::lab::world::World;
@@ -110,7 +110,7 @@ pub(super) fn list(call: &mut Call) -> Result<Reply, Failure> {
             // What lies there of a kind that the storage is not for is not looked at.
             && definition.content.iter().any(|content| content == volume.content);
         let volid = format!("{name}:{}", place.name);
-        if !wanted || rights::volume_access(world, call.who, vmid, &volid).is_err() {
+        if !wanted || sources::volume_access(world, call.who, vmid, &volid, None).is_err() {
             continue;
         }
         let mut row = json!({
@@ -145,7 +145,7 @@ fn named(call: &Call) -> Result<(String, String), Failure> {
 pub(super) fn attributes(call: &mut Call) -> Result<Reply, Failure> {
     let (storage, name) = named(call)?;
     let volid = format!("{storage}:{name}");
-    rights::volume_access(call.world, call.who, None, &volid)?;
+    sources::volume_access(call.world, call.who, None, &volid, None)?;
     let place = volume::place(&call.world.site, call.node(), &volid);
     let found = place.and_then(|place| call.world.pve.volumes.get(&place));
     let found = found.ok_or_else(|| Failure::die(format!("volume_size_info on '{volid}' failed - no format")))?;

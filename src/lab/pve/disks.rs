@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+
+use super::answer::Failure;
 use super::drive::{self, Source};
 use super::incident::lock_timeout;
 use super::property::{self, Properties};
@@ -15,6 +18,8 @@ use crate::lab::site::Site;
 
 /// The firmware's variable store for efitype 4m, and TPM state.
 const EFI_VARS: u64 = 540_672;
+/// The same for efitype 2m.
+const OLD_EFI_VARS: u64 = 131_072;
 const TPM_STATE: u64 = 4 << 20;
 const CLOUD_INIT: u64 = 4 << 20;
 
@@ -31,6 +36,10 @@ pub(super) struct Workshop<'a> {
     pub now: i64,
     /// Lines for the task's log.
     pub log: Vec<String>,
+    /// What the VM has already, pending changes included.
+    pub present: Params,
+    /// New disks are bases for others.
+    pub template: bool,
     /// Volumes that this job made: to be freed if it fails.
     pub made: Vec<String>,
     /// Volumes that hold an image, with its beginning.
@@ -49,7 +58,8 @@ impl<'a> Workshop<'a> {
     ) -> Self {
         let (schema, nine) = (release.schema(), release.nine());
         let (log, made, imprints) = (Vec::new(), Vec::new(), Vec::new());
-        Self { site, volumes, locked, schema, nine, node, vmid, now, log, made, imprints }
+        let (present, template) = (Params::new(), false);
+        Self { site, volumes, locked, schema, nine, node, vmid, now, log, present, template, made, imprints }
     }
 
     /// Makes or looks up the volume of every drive in `params`; the result is the stored text by drive.
@@ -57,7 +67,9 @@ impl<'a> Workshop<'a> {
         let mut stored = Params::new();
         for (option, text) in params.iter().filter(|(option, _)| drive::is_name(option)) {
             let Some(drive) = drive::parse(self.schema, option, text) else { continue };
-            stored.insert(option.clone(), self.drive(option, drive)?);
+            let text = self.drive(option, drive)?;
+            self.present.insert(option.clone(), text.clone());
+            stored.insert(option.clone(), text);
         }
         Ok(stored)
     }
@@ -67,12 +79,24 @@ impl<'a> Workshop<'a> {
         match drive::source(&file) {
             Source::New { storage, gib } => self.new_disk(option, &mut drive, storage, gib)?,
             Source::CloudInit { storage } => {
-                let volid = self.allocate(storage, None, CLOUD_INIT, true)?;
+                self.only_cloudinit(option)?;
+                let format = drive.remove("format");
+                let volid = self.allocate(storage, format.as_deref(), CLOUD_INIT, true)?;
                 drive.insert("file".into(), volid);
                 drive.insert("media".into(), "cdrom".into());
             }
             Source::Volume(volid) => {
                 let storage = volid.split(':').next().unwrap_or_default();
+                let told = volume::image_format(volid).filter(|_| !drive::is_cdrom(&drive));
+                if let (Some(asked), Some(told)) = (drive.get("format"), told)
+                    && asked != told
+                {
+                    let differs = format!("'format={asked}' option different from storage format '{told}'");
+                    return Err(format!("drive '{option}' - volume '{volid}' - {differs}"));
+                }
+                if drive::is_cloudinit(volid) {
+                    self.only_cloudinit(option)?;
+                }
                 volume::usable(self.site, self.node, storage)?;
                 let place = volume::place(self.site, self.node, volid);
                 let found = place.and_then(|place| self.volumes.get(&place));
@@ -82,7 +106,9 @@ impl<'a> Workshop<'a> {
                 }
                 return Ok(drive::print(self.schema, option, &drive));
             }
-            Source::Nothing | Source::Physical | Source::Path => {
+            Source::Path => return Err(format!("volume {file} does not exist")),
+            Source::Nothing | Source::Physical => {
+                drive.remove("size");
                 return Ok(drive::print(self.schema, option, &drive));
             }
         }
@@ -97,11 +123,16 @@ impl<'a> Workshop<'a> {
             self.import(storage, format.as_deref(), &from)?
         } else {
             let bytes = match option {
+                "efidisk0" if drive.get("efitype").is_none_or(|kind| kind == "2m") => OLD_EFI_VARS,
                 "efidisk0" => EFI_VARS,
                 "tpmstate0" => TPM_STATE,
-                _ => size::scaled(gib, 1 << 30).ok_or_else(|| format!("unable to parse size '{gib}'"))?,
+                // In whole KiB: what is left over is rounded up.
+                _ => size::scaled(gib, 1 << 30)
+                    .and_then(|bytes| bytes.checked_next_multiple_of(1024))
+                    .ok_or_else(|| format!("unable to parse size '{gib}'"))?,
             };
             let volid = self.allocate(storage, format.as_deref(), bytes, false)?;
+            let volid = if self.template { self.as_base(&volid) } else { volid };
             if option == "efidisk0" {
                 self.transferred(bytes);
                 if self.nine && drive.get("pre-enrolled-keys").is_some_and(|keys| keys == "1") {
@@ -113,6 +144,32 @@ impl<'a> Workshop<'a> {
         drive.insert("file".into(), volid);
         drive.insert("size".into(), size::print(bytes));
         Ok(())
+    }
+
+    /// A VM has one cloud-init image at most.
+    fn only_cloudinit(&self, option: &str) -> Result<(), String> {
+        let schema = self.schema;
+        let there = |(other, text): (&String, &String)| {
+            other != option && drive::parse(schema, other, text).is_some_and(|drive| drive::holds_cloudinit(&drive))
+        };
+        match self.present.iter().find(|found| there(*found)) {
+            Some((other, _)) => Err(format!("{option} - cloud-init drive is already attached at '{other}'")),
+            None => Ok(()),
+        }
+    }
+
+    /// The new volume under the name of one that others stand on.
+    fn as_base(&mut self, volid: &str) -> String {
+        let base = volid.replace(&format!("vm-{}-disk", self.vmid), &format!("base-{}-disk", self.vmid));
+        let at = |volid: &str| volume::place(self.site, self.node, volid);
+        if let (Some(from), Some(to)) = (at(volid), at(&base))
+            && let Some(found) = self.volumes.remove(&from)
+        {
+            self.volumes.insert(to, found);
+        }
+        self.made.retain(|known| known != volid);
+        self.made.push(base.clone());
+        base
     }
 
     /// `import-from`: a full copy with the source's size, in the source's format unless another is asked for.
@@ -243,6 +300,40 @@ pub(super) fn qcow2_size(head: &[u8]) -> Option<u64> {
     }
     let size = head.get(24..32)?.try_into().ok()?;
     head.starts_with(b"QFI\xfb").then(|| u64::from_be_bytes(size))
+}
+
+/// `cdrom` is another name for `ide2`.
+pub(super) fn resolve_cdrom(params: &mut Params) {
+    if let Some(text) = params.remove("cdrom").filter(|text| !text.is_empty()) {
+        let media = if text.contains("media=") { "" } else { ",media=cdrom" };
+        params.insert("ide2".into(), text + media);
+    }
+}
+
+/// What is looked at, and put right, before anything else.
+pub(super) fn prepare(params: &mut Params) -> Result<(), Failure> {
+    if let Some(keys) = params.get("sshkeys") {
+        let keys = percent_encoding::percent_decode_str(keys).decode_utf8_lossy();
+        let mut lines = keys.split('\n').filter(|line| !line.trim().is_empty());
+        if !lines.all(is_public_key) {
+            return Err(Failure::die("SSH public key validation error"));
+        }
+    }
+    if let Some(units) = params.get_mut("cpuunits")
+        && units.parse::<u64>().is_ok_and(|units| units > 10_000)
+    {
+        // pve-common 9.1: src/PVE/CGroup.pm. What version 2 of control groups cannot take is cut.
+        "10000".clone_into(units);
+    }
+    Ok(())
+}
+
+/// A line of `authorized_keys`: a kind, and the key whose first word is that kind.
+fn is_public_key(line: &str) -> bool {
+    let mut words = line.split_whitespace().skip_while(|word| !word.starts_with("ssh-") && !word.contains("-sha2-"));
+    let (Some(kind), Some(key)) = (words.next(), words.next()) else { return false };
+    let Ok(key) = base64::prelude::BASE64_STANDARD.decode(key) else { return false };
+    key.get(4..).is_some_and(|rest| rest.len() > kind.len() && rest.starts_with(kind.as_bytes()))
 }
 
 /// Options in their stored form: cards get a MAC, tags are sorted, descriptions lose their tail.

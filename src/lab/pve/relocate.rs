@@ -7,7 +7,7 @@ use super::drive;
 use super::property::Properties;
 use super::vm::Vm;
 use super::work::{Job, Work, Worker};
-use super::{clone, config, size, volume};
+use super::{clone, config, plug, size, volume};
 use crate::lab::world::World;
 
 /// A disk that goes to another storage, as another format or as it is.
@@ -94,7 +94,7 @@ pub(super) fn work(world: &mut World, worker: &Worker, vmid: u32, order: &Move) 
         drive.insert("size".into(), size::print(bytes));
     }
     vm.config.insert(disk.to_owned(), drive::print(schema, disk, &drive));
-    let kept = if order.delete { None } else { config::keep_as_unused(vm, vmid, Some(&old)) };
+    let kept = if order.delete { None } else { plug::keep_as_unused(vm, vmid, Some(&old)) };
     if let Some(option) = kept.filter(|_| release.nine()) {
         pve.tasks.log(upid, format!("adding source volume '{old}' as '{option}' to config"));
     }

@@ -170,7 +170,11 @@ pub(super) fn describe(call: &mut Call) -> Result<Reply, Failure> {
 /// `GET snapshot/{snapname}/config`
 pub(super) fn config(call: &mut Call) -> Result<Reply, Failure> {
     let (name, schema) = (call.text("snapname"), call.schema());
-    let vm = call.vm()?;
+    shown(call.vm()?, schema, name).map(Reply::Data)
+}
+
+/// The configuration of a moment, as it is shown.
+pub(super) fn shown(vm: &Vm, schema: &'static super::schema::Schema, name: &str) -> Result<Value, Failure> {
     let snapshot = vm.snapshots.get(name);
     let snapshot = snapshot.ok_or_else(|| Failure::die(format!("snapshot '{name}' does not exist")))?;
     let mut then = vm.clone();
@@ -183,5 +187,5 @@ pub(super) fn config(call: &mut Call) -> Result<Reply, Failure> {
     if let Some(map) = shown.as_object_mut() {
         map.remove("digest");
     }
-    Ok(Reply::Data(shown))
+    Ok(shown)
 }

@@ -14,17 +14,26 @@ use crate::lab::hardware::{Drive, Firmware, Hardware, Medium, Nic};
 use crate::lab::world::World;
 
 /// The worker of `qmstart`.
-pub(super) fn work(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(), String> {
+pub(super) fn work(world: &mut World, upid: &str, node: &str, vmid: u32, skip_lock: bool) -> Result<(), String> {
     let vm = world.pve.vms.get_mut(&vmid).filter(|vm| vm.node == node).ok_or_else(|| no_config(node, vmid))?;
-    vm.check_lock()?;
     if vm.is_template() {
         return Err("you can't start a vm if it's a template".into());
+    }
+    let resumes = vm.is_suspended();
+    if !resumes && !skip_lock {
+        vm.check_lock()?;
     }
     if hypervisor::is_running(world, vmid) {
         return Err(format!("VM {vmid} already running"));
     }
-    for line in sdn::settle(world, vmid) {
-        world.pve.tasks.log(upid, line);
+    if resumes {
+        if let Some(vm) = world.pve.vms.get_mut(&vmid) {
+            vm.config.remove("lock");
+        }
+        world.pve.tasks.log(upid, "Resuming suspended VM");
+    }
+    for line in super::plug::cold(world, node, vmid, None).into_values() {
+        world.pve.tasks.log(upid, line.trim_end());
     }
     let (warnings, log) = checked(world, upid, node, vmid)?;
     for line in log {

@@ -16,8 +16,8 @@ use super::hypervisor::Hypervisor;
 use super::power::{Shutdown, Stop};
 use super::snapshots::{self, Deed};
 use super::{
-    clone, config, console, content, create, destroy, download, file, ha, hypervisor, incident, migrate, power,
-    relocate, resize, start, template,
+    clone, config, console, content, create, destroy, download, file, ha, incident, migrate, power, relocate, resize,
+    start, template,
 };
 use crate::lab::clock::{Clock, physics};
 use crate::lab::world::{Shared, World};
@@ -34,6 +34,8 @@ pub(super) struct Job {
     pub vmid: Option<u32>,
     /// The answer is null if it ends within this many seconds.
     pub patience: Option<u64>,
+    /// Root does not mind the VM's `lock`.
+    pub skip_lock: bool,
     /// The answer when it is not the UPID alone.
     pub answer: Option<Answer>,
 }
@@ -60,7 +62,7 @@ pub(super) enum Work {
         size: String,
         digest: Option<String>,
     },
-    Configure(config::Change),
+    Configure(super::change::Change),
     DeleteVolume {
         volid: String,
     },
@@ -180,7 +182,7 @@ async fn labour(shared: &Shared, order: &Order, job: &mut Job) -> Result<(), Str
         power::shutdown(shared, order, job, shutdown, clock).await?;
         if matches!(job.work, Work::Reboot(_)) {
             let mut world = shared.lock();
-            return start::work(&mut world, &order.upid, &job.node, job.vmid.unwrap_or(0));
+            return start::work(&mut world, &order.upid, &job.node, job.vmid.unwrap_or(0), false);
         }
         return Ok(());
     }
@@ -194,15 +196,12 @@ fn act(world: &mut World, worker: &Worker) -> Result<(), String> {
     let vmid = worker.job.vmid.unwrap_or(0);
     match &worker.job.work {
         Work::Create(creation) => create::work(world, worker, creation),
-        Work::Start => start::work(world, upid, node, vmid),
-        Work::Stop(_) => power::stop(world, node, vmid),
-        Work::Reset => {
-            hypervisor::reset(world, vmid);
-            Ok(())
-        }
-        Work::Suspend => power::pause(world, vmid, true),
-        Work::Resume => power::pause(world, vmid, false),
-        Work::Destroy { purge, unreferenced } => destroy::work(world, upid, node, vmid, *purge, *unreferenced),
+        Work::Start => start::work(world, upid, node, vmid, worker.job.skip_lock),
+        Work::Stop(_) => power::stop(world, node, vmid, worker.job.skip_lock),
+        Work::Reset => power::reset(world, vmid, worker.job.skip_lock),
+        Work::Suspend => power::pause(world, vmid, true, worker.job.skip_lock),
+        Work::Resume => power::pause(world, vmid, false, worker.job.skip_lock),
+        Work::Destroy { purge, unreferenced } => destroy::work(world, worker, vmid, *purge, *unreferenced),
         Work::Resize { disk, size, digest } => resize::work(world, worker, vmid, disk, size, digest.as_deref()),
         Work::Configure(change) => config::work(world, worker, vmid, change),
         Work::DeleteVolume { volid } => content::delete_work(world, upid, node, volid),
@@ -301,6 +300,15 @@ impl Job {
 
     /// A worker that holds no VM's lock.
     pub(super) fn plain(kind: &'static str, node: &str, id: String, work: Work) -> Box<Self> {
-        Box::new(Self { work, kind, id, node: node.to_owned(), vmid: None, patience: None, answer: None })
+        Box::new(Self {
+            work,
+            kind,
+            id,
+            node: node.to_owned(),
+            vmid: None,
+            patience: None,
+            skip_lock: false,
+            answer: None,
+        })
     }
 }
