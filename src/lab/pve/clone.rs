@@ -58,7 +58,8 @@ pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
     vm.check_lock().map_err(Failure::die)?;
     let snapname = call.opt("snapname");
     let source = match snapname {
-        Some(name) => snapshots::config_of(vm, name).map_err(Failure::die)?.clone(),
+        // Its description is the snapshot's own.
+        Some(name) => snapshots::described(vm, name).map_err(Failure::die)?,
         None => vm.config.clone(),
     };
     let full = call.opt("full").map_or(!vm.is_template(), |full| full == "1");

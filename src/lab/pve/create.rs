@@ -224,8 +224,13 @@ fn tags_permitted(world: &World, who: &Identity, vmid: u32, config: &Params) -> 
 
 /// The start is a task of its own, of which the creation knows nothing.
 fn autostart(world: &mut World, worker: &Worker, vmid: u32) {
+    world.pve.tasks.log(&worker.order.upid, "Execute autostart");
+    start_beside(world, worker, vmid);
+}
+
+/// Starts a VM by a task of its own, on behalf of another's worker.
+pub(super) fn start_beside(world: &mut World, worker: &Worker, vmid: u32) {
     let order = &worker.order;
-    world.pve.tasks.log(&order.upid, "Execute autostart");
     let upid = world.pve.tasks.begin(&worker.job.node, "qmstart", &vmid.to_string(), &order.who.id(), worker.now);
     // What no guest has to boot for is over before anybody asks.
     let prompt = matches!(world.pve.hypervisor, Hypervisor::Scripted(_));

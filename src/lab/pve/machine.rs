@@ -56,7 +56,9 @@ pub(super) fn pinned(release: Release, machine: Option<&String>, ostype: &str) -
     if !is_windows(ostype) {
         return None;
     }
-    let pinned = format!("{stem}-{}", release.qemu().rsplit_once('.').map_or("", |(version, _)| version));
+    // The part of Proxmox's own is told only when there is one.
+    let suffix = Some(release.machine_suffix()).filter(|suffix| *suffix != "+pve0").unwrap_or_default();
+    let pinned = format!("{stem}-{}{suffix}", release.qemu().rsplit_once('.').map_or("", |(version, _)| version));
     let line = format!("pinning machine type to '{pinned}' for Windows guest OS");
     found.insert("type".into(), pinned);
     Some((drive::print(schema, "machine", &found), line))

@@ -42,7 +42,16 @@ fn job(call: &Call, kind: &'static str, work: Work, skip_lock: bool) -> Reply {
 }
 
 pub(super) fn start_call(call: &mut Call) -> Result<Reply, Failure> {
-    let flags = ["stateuri", "migratedfrom", "migration_type", "migration_network", "targetstorage"];
+    let flags = [
+        "stateuri",
+        "migratedfrom",
+        "migration_type",
+        "migration_network",
+        "targetstorage",
+        "force-cpu",
+        "with-conntrack-state",
+        "nets-host-mtu",
+    ];
     let skip_lock = root_flags(call, &flags)?;
     if !call.world.pve.quorate {
         return Err(Failure::die("cluster not ready - no quorum?"));
@@ -123,6 +132,10 @@ pub(super) fn suspend_call(call: &mut Call) -> Result<Reply, Failure> {
 
 pub(super) fn resume_call(call: &mut Call) -> Result<Reply, Failure> {
     let skip_lock = root_flags(call, &[])?;
+    // What sleeps on a disk is woken by a start.
+    if call.world.pve.vm_on(call.node(), call.vmid()).is_some_and(super::vm::Vm::is_suspended) {
+        return Ok(job(call, "qmresume", Work::Start, skip_lock));
+    }
     running(call)?;
     Ok(job(call, "qmresume", Work::Resume, skip_lock))
 }
@@ -229,7 +242,8 @@ pub(super) async fn shutdown(
         Clock::Instant => GRACE,
         Clock::Realistic { .. } => clock.span(Duration::from_secs(shutdown.timeout)),
     };
-    let ended = work::until(shared, limit, off).await;
+    // Who has no time is not looked at.
+    let ended = shutdown.timeout > 0 && work::until(shared, limit, off).await;
     let mut world = shared.lock();
     if !ended {
         if !shutdown.force {

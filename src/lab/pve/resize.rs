@@ -64,6 +64,10 @@ pub(super) fn work(
         return Ok(());
     }
     if let Some(command) = refused_by_tool(world, &place, new) {
+        let (storage, path) = (world.site.storages.get(&place.storage), &place.name);
+        let path = storage.map_or_else(String::new, |storage| volume::path(storage, path));
+        let why = format!("qemu-img: Could not open '{path}': Could not open '{path}': Operation not permitted");
+        world.pve.tasks.log(&worker.order.upid, why);
         return Err(format!("command '{command}' failed: exit code 1"));
     }
     if !super::hypervisor::is_running(world, vmid) {

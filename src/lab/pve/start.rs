@@ -44,6 +44,9 @@ pub(super) fn work(world: &mut World, upid: &str, node: &str, vmid: u32, skip_lo
     }
     let Some(hardware) = hardware(world, vmid) else { return Err(no_config(node, vmid)) };
     hypervisor::power_on(world, hardware)?;
+    if resumes {
+        world.pve.tasks.log(upid, "Resumed VM, removing state");
+    }
     let pid = world.pve.next_pid();
     if let Some(vm) = world.pve.vms.get_mut(&vmid) {
         vm.paused = false;

@@ -16,8 +16,8 @@ use super::hypervisor::Hypervisor;
 use super::power::{Shutdown, Stop};
 use super::snapshots::{self, Deed};
 use super::{
-    clone, config, console, content, create, destroy, download, file, ha, incident, migrate, power, relocate, resize,
-    start, template,
+    clone, config, console, content, create, destroy, download, file, ha, hypervisor, incident, migrate, power,
+    relocate, resize, start, template,
 };
 use crate::lab::clock::{Clock, physics};
 use crate::lab::world::{Shared, World};
@@ -84,6 +84,8 @@ pub(super) enum Work {
         deed: Deed,
         name: String,
         description: Option<String>,
+        /// The VM runs afterwards.
+        start: bool,
     },
     /// A start or stop that the manager of high availability is asked for.
     Request {
@@ -214,8 +216,12 @@ fn act(world: &mut World, worker: &Worker) -> Result<(), String> {
         Work::Migrate { target, refuse_local } => migrate::work(world, worker, vmid, target, *refuse_local),
         Work::Move(order) => relocate::work(world, worker, vmid, order),
         Work::Give(gift) => relocate::give(world, worker, vmid, gift),
-        Work::Snapshot { deed, name, description } => {
-            snapshots::work(world, worker, vmid, *deed, name, description.as_deref())
+        Work::Snapshot { deed, name, description, start } => {
+            snapshots::work(world, worker, vmid, *deed, name, description.as_deref())?;
+            if *start && !hypervisor::is_running(world, vmid) {
+                create::start_beside(world, worker, vmid);
+            }
+            Ok(())
         }
         Work::Request { vmid, start } => {
             ha::write_down(world, upid, *vmid, *start);
