@@ -69,7 +69,13 @@ pub(super) fn work(
         volids.extend(owned.map(|(place, _)| format!("{}:{}", place.storage, place.name)));
     }
     for volid in volids {
-        super::free(world, node, &volid);
+        let path = world.site.storages.get(volume::storage_of(&volid)).filter(|storage| volume::is_file_based(storage));
+        let path = path.zip(volid.split_once(':')).map(|(storage, (_, name))| volume::path(storage, name));
+        if !super::free(world, node, &volid)
+            && let Some(path) = path
+        {
+            world.pve.tasks.log(upid, format!("disk image '{path}' does not exist"));
+        }
     }
     if purge {
         world.pve.tasks.log(upid, format!("purging VM {vmid} from related configurations.."));
