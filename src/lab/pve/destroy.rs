@@ -68,6 +68,7 @@ pub(super) fn work(
             });
         volids.extend(owned.map(|(place, _)| format!("{}:{}", place.storage, place.name)));
     }
+    let volids: std::collections::BTreeSet<String> = volids.into_iter().collect();
     for volid in volids {
         let path = world.site.storages.get(volume::storage_of(&volid)).filter(|storage| volume::is_file_based(storage));
         let path = path.zip(volid.split_once(':')).map(|(storage, (_, name))| volume::path(storage, name));
