@@ -50,6 +50,7 @@ mod incident;
 mod login;
 mod machine;
 mod migrate;
+mod migration;
 mod network;
 mod nodes;
 mod past;

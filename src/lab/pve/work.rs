@@ -16,8 +16,8 @@ use super::hypervisor::Hypervisor;
 use super::power::{Shutdown, Stop};
 use super::snapshots::{self, Deed};
 use super::{
-    clone, config, console, content, create, destroy, download, file, ha, hypervisor, incident, migrate, power,
-    relocate, resize, start, template,
+    clone, config, console, content, create, destroy, download, file, ha, hypervisor, incident, migrate, migration,
+    power, relocate, resize, start, template,
 };
 use crate::lab::clock::{Clock, physics};
 use crate::lab::world::{Shared, World};
@@ -73,11 +73,7 @@ pub(super) enum Work {
         disk: Option<String>,
     },
     Clone(clone::Clone),
-    Migrate {
-        target: String,
-        /// Local disks are not to be copied.
-        refuse_local: bool,
-    },
+    Migrate(migrate::Move),
     Move(relocate::Move),
     Give(relocate::Gift),
     Snapshot {
@@ -213,7 +209,7 @@ fn act(world: &mut World, worker: &Worker) -> Result<(), String> {
             Ok(())
         }
         Work::Clone(clone) => clone::work(world, worker, vmid, clone),
-        Work::Migrate { target, refuse_local } => migrate::work(world, worker, vmid, target, *refuse_local),
+        Work::Migrate(order) => migration::work(world, worker, vmid, order),
         Work::Move(order) => relocate::work(world, worker, vmid, order),
         Work::Give(gift) => relocate::give(world, worker, vmid, gift),
         Work::Snapshot { deed, name, description, start } => {

@@ -80,8 +80,8 @@ async fn a_vm_moves_to_another_node_and_a_disk_to_another_storage() {
     assert_eq!(lab.data("GET", "/nodes/lab1/qemu/100/config", &[]).await["scsi0"], "fast:vm-100-disk-0,size=4G");
     let here = message(&lab, "POST", "/nodes/lab1/qemu/100/migrate", &[("target", "lab1")]).await;
     assert_eq!(here["target"], "target is local node.");
-    let upid = lab.data("POST", "/nodes/lab1/qemu/100/migrate", &[("target", "lab2")]).await;
-    assert_eq!(lab.exit_of(&upid).await, "storage 'fast' is not available on node 'lab2'");
+    let refused = message(&lab, "POST", "/nodes/lab1/qemu/100/migrate", &[("target", "lab2")]).await;
+    assert_eq!(refused, "storage 'fast' is not available on node 'lab2'\n");
     lab.data("POST", "/nodes/lab1/qemu/100/move_disk", &[("disk", "scsi0"), ("storage", "local-lvm"), ("delete", "1")])
         .await;
     let upid = lab.data("POST", "/nodes/lab1/qemu/100/migrate", &[("target", "lab2")]).await;
