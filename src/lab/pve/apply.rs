@@ -205,7 +205,7 @@ impl<'a> Maker<'a> {
                 self.log.push(line);
                 vm.set_later("machine", pinned);
             }
-            vm.set_later(option, super::disks::canonical(schema, option, text));
+            vm.set_later(option, super::options::canonical(schema, option, text));
         }
         self.write(vm);
         Ok(())

@@ -10,9 +10,9 @@ use std::fmt::Write as _;
 use super::answer::Failure;
 use super::auth::Identity;
 use super::call::{Call, no_config};
-use super::disks;
 use super::drive;
 use super::formats::split_list;
+use super::options;
 use super::rights::{self, Guarded};
 use super::sources;
 use super::verify::Params;
@@ -61,11 +61,11 @@ impl Change {
         }
         let mut set: Params = call.params.clone();
         set.retain(|option, _| !NOT_OPTIONS.contains(&option.as_str()));
-        disks::prepare(&mut set)?;
+        options::prepare(&mut set)?;
         if set.is_empty() && call.text("delete").is_empty() && call.text("revert").is_empty() {
             return Err(Failure::die("no options specified"));
         }
-        disks::resolve_cdrom(&mut set);
+        options::resolve_cdrom(&mut set);
         let params = schema.endpoint("POST", "/nodes/{node}/qemu").map(|endpoint| &endpoint.params);
         let known = |option: &str| {
             let settable = params.is_some_and(|params| schema.parameter(params, option).is_some());
@@ -108,7 +108,7 @@ impl Change {
             } else if option == "hookscript" {
                 hookscript(world, call.node(), text).map_err(|why| Failure::param("hookscript", why))?;
             } else if drive::indexed(option, "net") {
-                *text = disks::canonical(schema, option, text);
+                *text = options::canonical(schema, option, text);
             }
         }
         let guarded = Guarded { world, who: call.who, vmid: call.vmid(), pool: None };

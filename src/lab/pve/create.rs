@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::answer::{Failure, Reply};
 use super::auth::Identity;
 use super::call::Call;
-use super::disks::{self, Workshop};
+use super::disks::Workshop;
 use super::drive::{self, Source};
 use super::hypervisor::Hypervisor;
+use super::options;
 use super::rights::{self, Guarded};
 use super::verify::Params;
 use super::vm::Vm;
@@ -60,14 +61,14 @@ pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
     let pool = call.opt("pool").map(str::to_owned);
     let mut options: Params = call.params.clone();
     options.retain(|option, _| !NOT_OPTIONS.contains(&option.as_str()));
-    disks::prepare(&mut options)?;
+    options::prepare(&mut options)?;
     permitted(call, vmid, pool.as_deref(), &mut options)?;
     let (schema, release) = (call.schema(), call.release());
     for (option, text) in &mut options {
         // qemu-server 8.4 stores the tags of a new VM as they come.
         let raw = option == "tags" && !release.nine() && !text.is_empty();
         if !drive::is_name(option) && !raw {
-            *text = disks::canonical(schema, option, text);
+            *text = options::canonical(schema, option, text);
         }
     }
     if let Some(other) = call.world.pve.vms.get(&vmid) {
@@ -125,7 +126,7 @@ fn permitted(call: &Call, vmid: u32, pool: Option<&str>, options: &mut Params) -
     if options.is_empty() {
         return Ok(());
     }
-    disks::resolve_cdrom(options);
+    options::resolve_cdrom(options);
     sources::access(world, who, vmid, options, call.opt("storage"))?;
     let guarded = Guarded { world, who, vmid, pool };
     guarded.options(options.keys().map(String::as_str))?;
@@ -170,8 +171,8 @@ pub(super) fn work(world: &mut World, worker: &Worker, creation: &Creation) -> R
     };
     let mut config = creation.options.clone();
     config.extend(drives);
-    if !config.contains_key("boot") {
-        config.insert("boot".into(), disks::default_boot(schema, &config));
+    if config.get("boot").is_none_or(String::is_empty) {
+        config.insert("boot".into(), options::default_boot(schema, &config));
     }
     let (vga, kept) = (config.get("vga").map_or("", String::as_str), config.get("machine").map_or("", String::as_str));
     let refused = machine::clipboard(schema, vga).and_then(|()| machine::check(schema, kept));

@@ -78,7 +78,8 @@ pub(super) fn is_consistent(name: &str, drive: &Properties) -> bool {
     let lacks = needs.iter().any(|(key, needed)| has(key) && !has(needed));
     let clashes = apart.iter().any(|(one, other)| has(one) && has(other));
     let sized = drive.get("size").is_none_or(|text| super::size::parse(text).is_some());
-    sized && !lacks && !clashes && !(is_cdrom(drive) && cdrom)
+    let impossible = is_cdrom(drive) && cdrom;
+    sized && !lacks && !clashes && !impossible
 }
 
 /// What a request asks a drive to hold.

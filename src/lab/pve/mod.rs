@@ -53,6 +53,7 @@ mod migrate;
 mod migration;
 mod network;
 mod nodes;
+mod options;
 mod past;
 mod plug;
 mod pools;
@@ -194,7 +195,7 @@ impl State {
             options.insert("tags".into(), guest.tags.clone());
         }
         for (option, text) in options.iter_mut().filter(|(option, _)| !drive::is_name(option)) {
-            *text = disks::canonical(schema, option, text);
+            *text = options::canonical(schema, option, text);
         }
         let mut shop = Workshop::new(
             site,
@@ -209,7 +210,7 @@ impl State {
             options.extend(shop.drives(&asked).unwrap_or_default());
         }
         if !options.contains_key("boot") {
-            options.insert("boot".into(), disks::default_boot(schema, &options));
+            options.insert("boot".into(), options::default_boot(schema, &options));
         }
         options.entry("smbios1".into()).or_insert_with(|| format!("uuid={}", uuid::Uuid::new_v4()));
         options.entry("vmgenid".into()).or_insert_with(|| uuid::Uuid::new_v4().to_string());

@@ -211,7 +211,7 @@ pub(super) fn cold(world: &mut World, node: &str, vmid: u32, who: Option<&Identi
         match plug.cold(&option, text.as_ref()) {
             Ok(()) => plug.settle(&option, text),
             Err(why) => {
-                drop(errors.insert(option.clone(), format!("unable to apply pending change {option} : {why}\n")))
+                errors.insert(option.clone(), format!("unable to apply pending change {option} : {why}\n"));
             }
         }
     }

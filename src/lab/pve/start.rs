@@ -87,6 +87,8 @@ fn checked(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(Vec<
         warnings.push("no efidisk configured! Using temporary efivars disk.".to_owned());
     }
     let cards: Vec<(u32, Properties)> = nets(schema, &vm.config).collect();
+    let loose = cards.iter().filter(|(_, card)| card.contains_key("macaddr") && !card.contains_key("bridge"));
+    warnings.extend(loose.map(|(index, _)| format!("Interface 'tap{vmid}i{index}' not attached to any bridge.")));
     let name = vm.config.get("name").cloned();
     for (index, card) in cards {
         let World { site, pve, .. } = &mut *world;

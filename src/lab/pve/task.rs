@@ -79,7 +79,8 @@ impl Tasks {
 
     pub(super) fn log(&mut self, upid: &str, line: impl Into<String>) {
         if let Some(task) = self.get_mut(upid) {
-            task.log.push(line.into());
+            // A line's end is one, whoever wrote it.
+            task.log.extend(line.into().split('\n').map(str::to_owned));
         }
     }
 

@@ -88,6 +88,7 @@ impl Vm {
     /// `GET pending`.
     pub(super) fn shown_pending(&self, schema: &Schema) -> Value {
         let mut rows = vec![json!({ "key": "digest", "value": self.digest() })];
+        rows.extend(self.parent.iter().map(|parent| json!({ "key": "parent", "value": parent })));
         for (option, text) in &self.config {
             let mut row = json!({ "key": option, "value": typed(schema, option, text) });
             match self.pending.get(option) {

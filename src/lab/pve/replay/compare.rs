@@ -68,6 +68,7 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"creation-qemu=[\d.]+,ctime=\d+", "creation-qemu=X,ctime=EPOCH"),
         (r"(/usr/bin/termproxy) \d+", "$1 PORT"),
         (r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "DATE "),
+        (r"\(duration \d\d:\d\d:\d\d\)", "(duration)"),
         (r"^PVEVNC:[0-9A-F]{8}::\S+$", "PVEVNC"),
     ]
     .map(|(pattern, word)| (Regex::new(pattern).unwrap(), word))

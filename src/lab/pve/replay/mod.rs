@@ -2,7 +2,8 @@
 //!
 //! `tests/fixtures/pve/transcripts-{8,9}.json` were recorded from the API code of
 //! both releases; `answers-{8,9}.json` are answers of the same code, called in
-//! one process without its server and without a hypervisor. Every scenario starts from its fixture; its steps are sent as
+//! one process without its server, with a hypervisor that obeys: they hold what
+//! once was told otherwise here. Every scenario starts from its fixture; its steps are sent as
 //! they were; answers, tasks and logs are compared after normalisation (see
 //! `compare`). What does not match yet is named, with its reason, in
 //! `tests/fixtures/pve/not-yet.txt`: a scenario may neither be there and match,
