@@ -24,6 +24,8 @@ pub(super) struct Shutdown {
 
 /// On the instant clock nothing takes time, but a guest still has to be given the chance to react.
 const GRACE: Duration = Duration::from_secs(1);
+/// A worker that is interrupted ends at once, on however slow a machine.
+const INTERRUPTED: Duration = Duration::from_secs(60);
 
 /// Whether the VM's lock does not matter, which is for root himself, as are the other flags.
 fn root_flags(call: &Call, flags: &[&str]) -> Result<bool, Failure> {
@@ -190,7 +192,7 @@ pub(super) async fn overrule(shared: &Shared, order: &Order, job: &Job) {
             task.end.is_none() && task.kind == "qmshutdown" && task.id == job.id && task.node == job.node
         });
         for task in open {
-            task.abort.notify_waiters();
+            task.abort.notify_one();
             aborted.push(task.upid.clone());
         }
     }
@@ -201,7 +203,7 @@ pub(super) async fn overrule(shared: &Shared, order: &Order, job: &Job) {
         let world = shared.lock();
         aborted.iter().all(|upid| world.pve.tasks.get(upid).is_none_or(|task| task.end.is_some()))
     };
-    work::until(shared, GRACE, ended).await;
+    work::until(shared, INTERRUPTED, ended).await;
     shared.lock().pve.tasks.log(&order.upid, format!("overruled qmshutdown tasks: {}", aborted.join(", ")));
 }
 

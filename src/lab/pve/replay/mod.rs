@@ -11,6 +11,7 @@
 
 mod compare;
 mod files;
+mod pace;
 mod player;
 mod protocol;
 mod racing;

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::compare::{Norm, difference};
 use super::wire::{Answer, Connection};
-use super::{files, protocol, socket};
+use super::{files, pace, protocol, socket};
 use crate::lab::clock::Clock;
 use crate::lab::fixture::{Fixture, qcow2};
 use crate::lab::pve::hypervisor::Hypervisor;
@@ -37,19 +36,10 @@ pub(super) struct Play<'a> {
 fn world(major: u8, fixture: &Value, scenario: &Value) -> Shared {
     let text = |name: &str| scenario[name].as_str().unwrap_or_default();
     let (name, note) = (text("name"), text("note"));
-    let about_time = ["at once", "while the create", "create task runs", "chain without"];
-    let held = note.contains("held for");
-    let slow = about_time.iter().any(|words| name.contains(words));
     let alone = serde_json::json!({ "fixture": fixture, "scenarios": [scenario] });
     let fixture = Fixture::of(&alone, None).unwrap();
     let mut site = fixture.site(Some(major));
-    site.clock = match (held, slow) {
-        // Waits of 10 s.
-        (true, _) => Clock::Realistic { speed: 2.0 },
-        // Requests that have to come before a task ends, on a machine that does other things too.
-        (false, true) => Clock::Realistic { speed: 0.4 },
-        (false, false) => Clock::Instant,
-    };
+    site.clock = pace::clock(name, note, scenario["category"] == "race");
     let shared = Shared::new(site);
     fixture.dress(&mut shared.lock());
     // One that speaks every 10 s would speak at every call of the instant clock.
@@ -359,7 +349,7 @@ impl Play<'_> {
     async fn finished(&self, task: &Value) -> Result<(), String> {
         let upid = self.names.get(task["upid"].as_str().unwrap_or_default()).cloned().unwrap_or_default();
         let ended = || self.shared.lock().pve.tasks.get(&upid).is_none_or(|task| task.end.is_some());
-        if !work::until(&self.shared, Duration::from_secs(15), ended).await {
+        if !work::until(&self.shared, pace::LONGEST, ended).await {
             return Err(format!("task {upid} does not end"));
         }
         let world = self.shared.lock();
@@ -386,7 +376,7 @@ impl Play<'_> {
     /// Waits until no task runs.
     pub(super) async fn settle(&self) {
         let quiet = || self.shared.lock().pve.tasks.all.iter().all(|task| task.end.is_some());
-        work::until(&self.shared, Duration::from_secs(15), quiet).await;
+        work::until(&self.shared, pace::LONGEST, quiet).await;
     }
 }
 

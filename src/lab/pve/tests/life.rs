@@ -287,3 +287,24 @@ async fn a_login_cookie_wins_over_a_token() {
     };
     assert_eq!((ask("PVEAuthCookie=PVE:root@pam:0::x").await, ask("lang=en").await), (401, 200));
 }
+
+#[tokio::test]
+async fn an_abort_that_comes_before_the_worker_listens_is_heard() {
+    let shared = crate::lab::world::Shared::new(crate::lab::site::Site::default());
+    let who = Identity { user: "root@pam".into(), token: None, separate: false };
+    let upid = {
+        let mut world = shared.lock();
+        let node = world.site.nodes[0].name.clone();
+        let upid = world.pve.tasks.begin(&node, "vncproxy", "100", "root@pam", 0);
+        let params = [("node", node), ("upid", upid.clone())].map(|(name, text)| (name.to_owned(), text)).into();
+        let mut call = call::Call { world: &mut world, who: &who, params, now: 0 };
+        tasks::abort(&mut call).ok().expect("root may");
+        upid
+    };
+    let order = work::Order { upid: upid.clone(), who, spoiled: None };
+    // It would wait 10 s for somebody to connect.
+    work::run(shared.clone(), order, *work::Job::vm("vncproxy", "lab1", 100, work::Work::Console { port: 5900 })).await;
+    let world = shared.lock();
+    let end = world.pve.tasks.get(&upid).and_then(|task| task.end.clone());
+    assert_eq!(end.map(|(_, status)| status).as_deref(), Some("received interrupt"));
+}
