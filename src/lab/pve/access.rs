@@ -10,17 +10,22 @@ use super::call::Call;
 /// `GET /access/permissions`: the caller's own, or with Sys.Audit on `/access` somebody else's.
 pub(super) fn permissions(call: &mut Call) -> Result<Reply, Failure> {
     let who = match call.opt("userid").filter(|userid| *userid != call.who.id()) {
-        None => call.who.clone(),
+        None => Some(call.who.clone()),
         Some(userid) => {
-            call.require("/access", &["Sys.Audit"])?;
+            // Who is no token may look at the tokens that are theirs.
+            let own = userid.split_once('!').is_some_and(|(user, _)| user == call.who.id());
+            if !own {
+                call.require("/access", &["Sys.Audit"])?;
+            }
             identity(call, userid)
         }
     };
     let at = |path: &str| {
-        let privileges = acl::privileges(call.world, &who, path);
+        let Some(who) = &who else { return Map::new() };
+        let privileges = acl::privileges(call.world, who, path);
         privileges.into_iter().map(|(name, propagate)| (name, i32::from(propagate).into())).collect::<Map<_, _>>()
     };
-    if let Some(path) = call.opt("path") {
+    if let Some(path) = call.opt("path").filter(|path| !path.is_empty() && *path != "0") {
         return Ok(Reply::Data(json!({ path: at(path) })));
     }
     let paths = acl::known_paths(call.world).into_iter().map(|path| (path.clone(), at(&path)));
@@ -29,10 +34,13 @@ pub(super) fn permissions(call: &mut Call) -> Result<Reply, Failure> {
     Ok(Reply::Data(held.into()))
 }
 
-fn identity(call: &Call, userid: &str) -> Identity {
-    let (user, token) = userid.split_once('!').map_or((userid, None), |(user, token)| (user, Some(token)));
-    let separate = call.world.site.tokens.get(userid).is_some_and(|token| token.privsep);
-    Identity { user: user.to_owned(), token: token.map(str::to_owned), separate }
+/// A token that is not there has nothing.
+fn identity(call: &Call, userid: &str) -> Option<Identity> {
+    let Some((user, token)) = userid.split_once('!') else {
+        return Some(Identity { user: userid.to_owned(), token: None, separate: false });
+    };
+    let separate = call.world.site.tokens.get(userid)?.privsep;
+    Some(Identity { user: user.to_owned(), token: Some(token.to_owned()), separate })
 }
 
 /// `GET /access/domains`

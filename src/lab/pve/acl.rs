@@ -11,6 +11,9 @@ use super::answer::Failure;
 use super::auth::Identity;
 use crate::lab::world::World;
 
+/// The role that takes everything.
+const NO_ACCESS: &str = "NoAccess";
+
 /// Privilege to whether it propagates below the path.
 pub(super) type Privileges = BTreeMap<String, bool>;
 
@@ -31,13 +34,18 @@ pub(super) fn privileges(world: &World, who: &Identity, path: &str) -> Privilege
 }
 
 fn of_subject(world: &World, subject: &str, path: &str) -> Privileges {
-    let mut found = with_roles(world, &roles(world, subject, path));
+    let own = roles(world, subject, path);
     let pools = world.pve.pools.iter().filter(|(_, pool)| pool.holds(path));
-    for (name, _) in pools {
-        // Rights by membership go no further than the member.
-        for (privilege, _) in with_roles(world, &roles(world, subject, &format!("/pool/{name}"))) {
-            found.entry(privilege).or_insert(false);
-        }
+    let by_pool: BTreeMap<String, bool> =
+        pools.flat_map(|(name, _)| roles(world, subject, &format!("/pool/{name}"))).collect();
+    // No access, however it came, is not made up for.
+    if own.contains_key(NO_ACCESS) || by_pool.contains_key(NO_ACCESS) {
+        return Privileges::new();
+    }
+    let mut found = with_roles(world, &own);
+    // Rights by membership go no further than the member.
+    for (privilege, _) in with_roles(world, &by_pool) {
+        found.entry(privilege).or_insert(false);
     }
     found
 }
@@ -61,12 +69,13 @@ fn roles(world: &World, subject: &str, path: &str) -> BTreeMap<String, bool> {
     }
     let groups = groups_of(world, subject);
     let mut roles = BTreeMap::new();
-    for level in levels(path) {
+    let levels = levels(path);
+    for level in &levels {
         let here = |subjects: &[String]| -> BTreeMap<String, bool> {
-            let entries = world.site.acl.iter().filter(|entry| entry.path == level);
+            let entries = world.site.acl.iter().filter(|entry| entry.path == *level);
             entries
                 .filter(|entry| entry.to.iter().any(|to| subjects.contains(to)))
-                .filter(|entry| entry.propagate || level == path)
+                .filter(|entry| entry.propagate || Some(level) == levels.last())
                 .map(|entry| (entry.role.clone(), entry.propagate))
                 .collect()
         };
@@ -77,7 +86,7 @@ fn roles(world: &World, subject: &str, path: &str) -> BTreeMap<String, bool> {
             roles = found;
         }
     }
-    if roles.contains_key("NoAccess") { BTreeMap::new() } else { roles }
+    roles
 }
 
 /// The groups of a user, as ACL entries name them. Tokens are in none.
@@ -86,12 +95,13 @@ fn groups_of(world: &World, user: &str) -> Vec<String> {
     groups.map(|(name, _)| format!("@{name}")).collect()
 }
 
-/// `/`, `/vms`, `/vms/100`.
-fn levels(path: &str) -> Vec<&str> {
-    let mut levels = vec!["/"];
-    levels.extend(path.match_indices('/').skip(1).map(|(at, _)| &path[..at]));
-    if path != "/" {
-        levels.push(path);
+/// `/`, `/vms`, `/vms/100`. A path that does not begin at the root misses what is said there.
+fn levels(path: &str) -> Vec<String> {
+    let mut levels: Vec<String> = path.starts_with('/').then(|| "/".to_owned()).into_iter().collect();
+    let mut level = String::new();
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        level = format!("{level}/{part}");
+        levels.push(level.clone());
     }
     levels
 }
@@ -134,7 +144,7 @@ pub(super) fn require_any(world: &World, who: &Identity, path: &str, wanted: &[&
 pub(super) fn known_paths(world: &World) -> BTreeSet<String> {
     let roots = ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/sdn/zones", "/storage", "/vms"];
     let mut paths: BTreeSet<String> = roots.into_iter().map(str::to_owned).collect();
-    paths.extend(world.site.acl.iter().map(|entry| entry.path.clone()));
+    paths.extend(world.site.acl.iter().flat_map(|entry| levels(&entry.path)));
     paths.insert("/sdn/zones/localnetwork".to_owned());
     paths.extend(world.site.bridges.iter().map(|bridge| format!("/sdn/zones/localnetwork/{}", bridge.name)));
     for pool in world.pve.pools.values() {

@@ -6,8 +6,9 @@
 
 use super::answer::{Failure, Reply};
 use super::call::Call;
-use super::disks::{self, Workshop};
+use super::disks::Workshop;
 use super::drive;
+use super::options;
 use super::property::Properties;
 use super::verify::Params;
 use super::vm::{Config, Vm};
@@ -58,7 +59,8 @@ pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
     vm.check_lock().map_err(Failure::die)?;
     let snapname = call.opt("snapname");
     let source = match snapname {
-        Some(name) => snapshots::config_of(vm, name).map_err(Failure::die)?.clone(),
+        // Its description is the snapshot's own.
+        Some(name) => snapshots::described(vm, name).map_err(Failure::die)?,
         None => vm.config.clone(),
     };
     let full = call.opt("full").map_or(!vm.is_template(), |full| full == "1");
@@ -212,7 +214,7 @@ fn renewed(config: &mut Config, schema: &super::schema::Schema, vmid: u32) {
         // A card without an address gets a new one.
         if let Some((model, rest)) = text.split_once('=').map(|(model, rest)| (model.to_owned(), rest.to_owned())) {
             let rest = rest.split_once(',').map_or(String::new(), |(_, rest)| format!(",{rest}"));
-            *text = disks::canonical(schema, option, &format!("{model}{rest}"));
+            *text = options::canonical(schema, option, &format!("{model}{rest}"));
         }
     }
     let name = config.get("name").cloned().unwrap_or_else(|| vmid.to_string());
@@ -221,7 +223,7 @@ fn renewed(config: &mut Config, schema: &super::schema::Schema, vmid: u32) {
     let kept = smbios.split(',').filter(|part| !part.starts_with("uuid=") && !part.is_empty());
     let uuid = format!("uuid={}", uuid::Uuid::new_v4());
     let all: Vec<&str> = kept.chain([uuid.as_str()]).collect();
-    config.insert("smbios1".into(), disks::canonical(schema, "smbios1", &all.join(",")));
+    config.insert("smbios1".into(), options::canonical(schema, "smbios1", &all.join(",")));
     if config.contains_key("vmgenid") {
         config.insert("vmgenid".into(), uuid::Uuid::new_v4().to_string());
     }

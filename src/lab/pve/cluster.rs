@@ -87,12 +87,28 @@ pub(super) fn resources(call: &mut Call) -> Reply {
     if kind.is_none_or(|kind| kind == "storage") {
         rows.extend(storages(call));
     }
+    let zones = if call.release().nine() { "network" } else { "sdn" };
+    if kind.is_none_or(|kind| kind == zones) && acl::may(call.world, call.who, "/sdn/zones/localnetwork", "SDN.Audit") {
+        rows.extend(call.world.site.nodes.iter().map(|node| local_zone(&node.name, zones)));
+    }
     if kind.is_none() {
         let seen = call.world.pve.pools.keys();
         let seen = seen.filter(|pool| acl::may(call.world, call.who, &format!("/pool/{pool}"), "Pool.Audit"));
         rows.extend(seen.map(|pool| json!({ "type": "pool", "id": format!("/pool/{pool}"), "pool": pool })));
     }
     Reply::Data(rows.into())
+}
+
+/// The zone of a node's own bridges, which is always there.
+fn local_zone(node: &str, kind: &str) -> Value {
+    const ZONE: &str = "localnetwork";
+    if kind == "sdn" {
+        return json!({ "id": format!("sdn/{node}/{ZONE}"), "sdn": ZONE, "node": node, "type": kind, "status": "ok" });
+    }
+    json!({
+        "id": format!("network/{node}/zone/{ZONE}"), "network": ZONE, "network-type": "zone",
+        "node": node, "type": kind, "status": "ok",
+    })
 }
 
 fn vms(call: &Call) -> Vec<Value> {

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use super::acl;
 use super::answer::{Failure, Reply};
 use super::call::Call;
-use super::rights;
 use super::size;
+use super::sources;
 use super::volume::{self, Place, Volume};
 use super::work::{Job, Work};
+use crate::lab::site::Storage;
 use crate::lab::world::World;
 
 /// Roots of what a caller must have to see a storage.
@@ -20,6 +21,7 @@ pub(super) fn definitions(call: &mut Call) -> Reply {
     let world = &*call.world;
     let seen = world.site.storages.iter();
     let seen = seen.filter(|(name, _)| acl::may_any(world, call.who, &format!("/storage/{name}"), SEE));
+    let seen = seen.filter(|(_, storage)| call.opt("type").is_none_or(|kind| kind == storage.kind));
     let rows: Vec<Value> = seen.map(|(name, _)| definition(world, name)).collect();
     Reply::Data(rows.into())
 }
@@ -65,17 +67,27 @@ fn status_of(world: &World, node: &str, name: &str) -> Value {
 }
 
 /// `GET /nodes/{node}/storage`
-pub(super) fn storages(call: &mut Call) -> Reply {
+pub(super) fn storages(call: &mut Call) -> Result<Reply, Failure> {
     let world = &*call.world;
     let content: Vec<&str> = super::formats::split_list(call.text("content"));
+    let fits = |storage: &Storage| {
+        let wanted = content.iter().any(|wanted| storage.content.iter().any(|own| own == wanted));
+        // A filter by content leaves out what is disabled, as `enabled=1` does.
+        call.opt("content").is_none() || (wanted && !storage.disabled)
+    };
+    if let Some(wanted) = call.opt("storage").filter(|wanted| !wanted.is_empty())
+        && !world.site.storages.get(wanted).is_some_and(&fits)
+    {
+        return Err(Failure::param("storage", "No such storage."));
+    }
+    let other = call.opt("target").filter(|target| !["", "localhost", call.node()].contains(target));
+    let reached = |storage: &Storage| other.is_none_or(|other| storage.shared && volume::is_on(storage, other));
     let mut rows = Vec::new();
     for (name, storage) in world.site.storages.iter().filter(|(_, storage)| volume::is_on(storage, call.node())) {
-        let fits = content.is_empty() || content.iter().any(|wanted| storage.content.iter().any(|own| own == wanted));
         let seen = acl::may_any(world, call.who, &format!("/storage/{name}"), SEE);
         let named = call.opt("storage").is_none_or(|wanted| wanted == name);
-        // A filter by content leaves out what is disabled, as `enabled=1` does.
-        let enabled = !storage.disabled || (content.is_empty() && !call.flag("enabled"));
-        if !(fits && seen && named && enabled) {
+        let enabled = !(storage.disabled && call.flag("enabled"));
+        if !(fits(storage) && reached(storage) && seen && named && enabled) {
             continue;
         }
         let mut row = status_of(world, call.node(), name);
@@ -83,16 +95,32 @@ pub(super) fn storages(call: &mut Call) -> Reply {
         if !storage.disabled {
             let part = |name: &str| row[name].as_f64().unwrap_or(0.0);
             row["used_fraction"] = (part("used") / part("total").max(1.0)).into();
+            if call.flag("format") {
+                formats(call, storage, &mut row);
+            }
         }
         rows.push(row);
     }
-    Reply::Data(rows.into())
+    Ok(Reply::Data(rows.into()))
+}
+
+/// What images on the storage can be; 8.4 tells it in one way, 9.2 in two.
+fn formats(call: &Call, storage: &Storage, row: &mut Value) {
+    let known: &[&str] =
+        if volume::is_file_based(storage) { &["qcow2", "raw", "subvol", "vmdk"] } else { &["raw", "subvol"] };
+    let valid: serde_json::Map<String, Value> = known.iter().map(|format| ((*format).to_owned(), 1.into())).collect();
+    row["format"] = json!([valid, "raw"]);
+    if call.release().nine() {
+        row["formats"] = json!({ "default": "raw", "supported": known });
+    }
 }
 
 /// `GET /nodes/{node}/storage/{storage}/status`
 pub(super) fn status(call: &mut Call) -> Result<Reply, Failure> {
     let name = call.text("storage");
-    volume::usable(&call.world.site, call.node(), name).map_err(Failure::die)?;
+    if !call.world.site.storages.contains_key(name) {
+        return Err(Failure::param("storage", "No such storage."));
+    }
     Ok(Reply::Data(status_of(call.world, call.node(), name)))
 }
 
@@ -110,7 +138,7 @@ pub(super) fn list(call: &mut Call) -> Result<Reply, Failure> {
             // What lies there of a kind that the storage is not for is not looked at.
             && definition.content.iter().any(|content| content == volume.content);
         let volid = format!("{name}:{}", place.name);
-        if !wanted || rights::volume_access(world, call.who, vmid, &volid).is_err() {
+        if !wanted || sources::volume_access(world, call.who, vmid, &volid, None).is_err() {
             continue;
         }
         let mut row = json!({
@@ -145,7 +173,7 @@ fn named(call: &Call) -> Result<(String, String), Failure> {
 pub(super) fn attributes(call: &mut Call) -> Result<Reply, Failure> {
     let (storage, name) = named(call)?;
     let volid = format!("{storage}:{name}");
-    rights::volume_access(call.world, call.who, None, &volid)?;
+    sources::volume_access(call.world, call.who, None, &volid, None)?;
     let place = volume::place(&call.world.site, call.node(), &volid);
     let found = place.and_then(|place| call.world.pve.volumes.get(&place));
     let found = found.ok_or_else(|| Failure::die(format!("volume_size_info on '{volid}' failed - no format")))?;
@@ -169,7 +197,13 @@ pub(super) fn allocate(call: &mut Call) -> Result<Reply, Failure> {
         text => size::parse(text),
     };
     let bytes = bytes.ok_or_else(|| Failure::param("size", "unable to parse size"))?;
-    let format = call.opt("format").or_else(|| volume::image_format(&file)).unwrap_or("raw").to_owned();
+    let told = volume::image_format(&file);
+    if let (Some(asked), Some(told)) = (call.opt("format"), told)
+        && asked != told
+    {
+        return Err(Failure::param("format", format!("different storage formats ({asked} != {told})")));
+    }
+    let format = call.opt("format").or(told).unwrap_or("raw").to_owned();
     let full = if volume::is_file_based(storage) { format!("{vmid}/{file}") } else { file };
     if volume::is_file_based(storage) && volume::image_format(&full).is_none() {
         return Err(Failure::die(format!("unable to parse volume filename '{}'", call.text("filename"))));
@@ -198,9 +232,9 @@ pub(super) fn allocate(call: &mut Call) -> Result<Reply, Failure> {
 /// `DELETE .../content/{volume}`
 pub(super) fn delete(call: &mut Call) -> Result<Reply, Failure> {
     let (storage, name) = named(call)?;
-    call.require(&format!("/storage/{storage}"), &["Datastore.Allocate"])?;
-    let definition = volume::usable(&call.world.site, call.node(), &storage).map_err(Failure::die)?;
+    let definition = volume::definition(&call.world.site, &storage).map_err(Failure::die)?;
     let (_, owner) = volume::parse_name(definition, &name).map_err(Failure::die)?;
+    call.require(&format!("/storage/{storage}"), &["Datastore.Allocate"])?;
     let id = owner.map_or_else(|| storage.clone(), |vmid| format!("{vmid}@{storage}"));
     let work = Work::DeleteVolume { volid: format!("{storage}:{name}") };
     let mut job = Job::plain("imgdel", call.node(), id, work);
@@ -211,7 +245,12 @@ pub(super) fn delete(call: &mut Call) -> Result<Reply, Failure> {
 /// Deleting what is not there is well: the end is the same.
 pub(super) fn delete_work(world: &mut World, upid: &str, node: &str, volid: &str) -> Result<(), String> {
     let (storage, name) = volid.split_once(':').unwrap_or_default();
-    let path = volume::path(volume::definition(&world.site, storage)?, name);
+    let path = volume::path(volume::usable(&world.site, node, storage)?, name);
+    if let Some(place) = volume::place(&world.site, node, volid)
+        && volume::is_used_base(&world.pve.volumes, &place)
+    {
+        return Err(format!("base volume '{name}' is still in use by linked clones"));
+    }
     if !super::free(world, node, volid) {
         world.pve.tasks.log(upid, format!("disk image '{path}' does not exist"));
     }

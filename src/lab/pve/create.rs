@@ -5,13 +5,15 @@ use serde_json::{Value, json};
 use super::answer::{Failure, Reply};
 use super::auth::Identity;
 use super::call::Call;
-use super::disks::{self, Workshop};
+use super::disks::Workshop;
 use super::drive::{self, Source};
 use super::hypervisor::Hypervisor;
+use super::options;
+use super::rights::{self, Guarded};
 use super::verify::Params;
 use super::vm::Vm;
 use super::work::{Job, Order, Work, Worker};
-use super::{acl, ha, rights, sdn};
+use super::{acl, change, ha, machine, sdn, sources};
 use crate::lab::world::{Shared, World};
 
 /// Parameters of the call that are not options of the VM.
@@ -35,6 +37,8 @@ pub(super) struct Creation {
     pub options: Params,
     pub pool: Option<String>,
     pub start: bool,
+    /// The description is empty, and not merely blank.
+    pub undescribed: bool,
     /// The manager of high availability takes it over.
     pub managed: bool,
 }
@@ -55,30 +59,37 @@ impl Creation {
 pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
     let (vmid, node) = (call.vmid(), call.node().to_owned());
     let pool = call.opt("pool").map(str::to_owned);
-    permitted(call, vmid, pool.as_deref())?;
     let mut options: Params = call.params.clone();
     options.retain(|option, _| !NOT_OPTIONS.contains(&option.as_str()));
+    options::prepare(&mut options)?;
+    permitted(call, vmid, pool.as_deref(), &mut options)?;
     let (schema, release) = (call.schema(), call.release());
     for (option, text) in &mut options {
         // qemu-server 8.4 stores the tags of a new VM as they come.
         let raw = option == "tags" && !release.nine() && !text.is_empty();
         if !drive::is_name(option) && !raw {
-            *text = disks::canonical(schema, option, text);
+            *text = options::canonical(schema, option, text);
         }
     }
     if let Some(other) = call.world.pve.vms.get(&vmid) {
         let text = format!("unable to create VM {vmid} - VM {vmid} already exists on node '{}'", other.node);
         return Err(Failure::die(text));
     }
+    let undescribed = call.opt("description").is_some_and(str::is_empty);
     let (start, managed) = (call.flag("start"), call.flag("ha-managed"));
     let mut reserved = Vm { node: node.clone(), ..Vm::default() };
     reserved.config.insert("lock".into(), "create".into());
     call.world.pve.vms.insert(vmid, reserved);
-    Ok(Reply::Task(Job::vm("qmcreate", &node, vmid, Work::Create(Creation { options, pool, start, managed }))))
+    Ok(Reply::Task(Job::vm(
+        "qmcreate",
+        &node,
+        vmid,
+        Work::Create(Creation { options, pool, start, undescribed, managed }),
+    )))
 }
 
 /// Every check, in upstream's order.
-fn permitted(call: &Call, vmid: u32, pool: Option<&str>) -> Result<(), Failure> {
+fn permitted(call: &Call, vmid: u32, pool: Option<&str>, options: &mut Params) -> Result<(), Failure> {
     let (world, who) = (&*call.world, call.who);
     if !world.pve.quorate {
         return Err(Failure::die("cluster not ready - no quorum?"));
@@ -103,11 +114,33 @@ fn permitted(call: &Call, vmid: u32, pool: Option<&str>) -> Result<(), Failure> 
     if !here("VM.Allocate") {
         return Err(Failure::with(403, "Permission check failed"));
     }
-    rights::drives(world, who, vmid, &call.params)?;
-    let options = call.params.iter().filter(|(option, _)| !NOT_OPTIONS.contains(&option.as_str()));
-    let options = options.map(|(option, value)| (option.as_str(), Some(value.as_str())));
-    rights::options(world, who, vmid, pool, options, false)?;
-    rights::bridges(world, who, &call.params)
+    if let Some(archive) = call.opt("archive").filter(|archive| !archive.is_empty()) {
+        if let Some(drive) = options.keys().find(|option| drive::is_name(option)) {
+            return Err(Failure::param(drive, "option conflicts with option 'archive'"));
+        }
+        if archive == "-" {
+            return Err(Failure::die("pipe requires cli environment"));
+        }
+        sources::volume_access(world, who, Some(vmid), archive, Some("backup"))?;
+    }
+    if options.is_empty() {
+        return Ok(());
+    }
+    options::resolve_cdrom(options);
+    sources::access(world, who, vmid, options, call.opt("storage"))?;
+    let guarded = Guarded { world, who, vmid, pool };
+    guarded.options(options.keys().map(String::as_str))?;
+    for (option, text) in options.iter().filter(|(option, _)| drive::indexed(option, "serial")) {
+        guarded.serial(option, text == "socket", "set")?;
+    }
+    for stem in ["usb", "hostpci", "rng", "virtiofs"] {
+        for (option, text) in options.iter().filter(|(option, _)| drive::indexed(option, stem)) {
+            guarded.device(option, text)?;
+        }
+    }
+    rights::bridges(world, who, options)?;
+    change::custom_cpu(world, who, options.get("cpu"), None)?;
+    sources::drive_params(world, options)
 }
 
 /// The worker: disks, configuration, pool. Whatever fails, nothing is left.
@@ -117,6 +150,8 @@ pub(super) fn work(world: &mut World, worker: &Worker, creation: &Creation) -> R
     let World { site, pve, .. } = &mut *world;
     let (release, schema) = (pve.release, pve.release.schema());
     let mut shop = Workshop::new(site, &mut pve.volumes, &pve.locked_storages, release, (node, vmid), worker.now);
+    shop.present.clone_from(&creation.options);
+    shop.template = creation.options.get("template").is_some_and(|text| text == "1");
     let made = shop.drives(&creation.options);
     let lines = std::mem::take(&mut shop.log);
     let (made_volumes, imprints) = (shop.made.clone(), std::mem::take(&mut shop.imprints));
@@ -136,16 +171,24 @@ pub(super) fn work(world: &mut World, worker: &Worker, creation: &Creation) -> R
     };
     let mut config = creation.options.clone();
     config.extend(drives);
-    if !config.contains_key("boot") {
-        config.insert("boot".into(), disks::default_boot(schema, &config));
+    if config.get("boot").is_none_or(String::is_empty) {
+        config.insert("boot".into(), options::default_boot(schema, &config));
+    }
+    let (vga, kept) = (config.get("vga").map_or("", String::as_str), config.get("machine").map_or("", String::as_str));
+    let refused = machine::clipboard(schema, vga).and_then(|()| machine::check(schema, kept));
+    let ostype = config.get("ostype").cloned().unwrap_or_default();
+    if let Some((pinned, line)) = machine::pinned(release, config.get("machine"), &ostype) {
+        pve.tasks.log(&worker.order.upid, line);
+        config.insert("machine".into(), pinned);
     }
     config.entry("smbios1".into()).or_insert_with(|| format!("uuid={}", uuid::Uuid::new_v4()));
     config.entry("vmgenid".into()).or_insert_with(|| uuid::Uuid::new_v4().to_string());
     config.insert("meta".into(), format!("creation-qemu={},ctime={}", release.qemu(), worker.now));
-    if config.get("description").is_some_and(String::is_empty) {
+    if creation.undescribed {
         config.remove("description");
     }
-    if let Err(failure) = tags_permitted(world, &worker.order.who, vmid, &config) {
+    let refused = refused.map_err(Failure::die);
+    if let Err(failure) = refused.and_then(|()| tags_permitted(world, &worker.order.who, vmid, &config)) {
         let places = made_volumes.iter().filter_map(|volid| super::volume::place(&world.site, node, volid));
         for place in places.collect::<Vec<_>>() {
             world.pve.volumes.remove(&place);
@@ -155,6 +198,7 @@ pub(super) fn work(world: &mut World, worker: &Worker, creation: &Creation) -> R
     }
     if let Some(vm) = world.pve.vms.get_mut(&vmid) {
         vm.config = config;
+        vm.tidy(schema);
     }
     if let Some(pool) = creation.pool.as_ref().and_then(|pool| world.pve.pools.get_mut(pool)) {
         pool.vms.insert(vmid);
@@ -181,13 +225,18 @@ fn tags_permitted(world: &World, who: &Identity, vmid: u32, config: &Params) -> 
 
 /// The start is a task of its own, of which the creation knows nothing.
 fn autostart(world: &mut World, worker: &Worker, vmid: u32) {
+    world.pve.tasks.log(&worker.order.upid, "Execute autostart");
+    start_beside(world, worker, vmid);
+}
+
+/// Starts a VM by a task of its own, on behalf of another's worker.
+pub(super) fn start_beside(world: &mut World, worker: &Worker, vmid: u32) {
     let order = &worker.order;
-    world.pve.tasks.log(&order.upid, "Execute autostart");
     let upid = world.pve.tasks.begin(&worker.job.node, "qmstart", &vmid.to_string(), &order.who.id(), worker.now);
     // What no guest has to boot for is over before anybody asks.
     let prompt = matches!(world.pve.hypervisor, Hypervisor::Scripted(_));
     if prompt || world.site.clock == crate::lab::clock::Clock::Instant {
-        let result = super::start::work(world, &upid, &worker.job.node, vmid);
+        let result = super::start::work(world, &upid, &worker.job.node, vmid, false);
         world.pve.tasks.finish(&upid, result, worker.now);
     } else {
         let start = Order { upid, who: order.who.clone(), spoiled: None };

@@ -5,11 +5,11 @@ use super::call::{Call, no_config};
 use super::hypervisor;
 use super::sdn;
 use super::volume;
-use super::work::{Job, Work};
+use super::work::{Job, Work, Worker};
 use crate::lab::world::World;
 
 pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
-    if call.opt("skiplock").is_some() {
+    if call.flag("skiplock") && !call.who.is_root() {
         return Err(Failure::param("skiplock", "Only root may use this option."));
     }
     let (node, vmid) = (call.node().to_owned(), call.vmid());
@@ -20,7 +20,9 @@ pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
         )));
     }
     let work = Work::Destroy { purge: call.flag("purge"), unreferenced: call.flag("destroy-unreferenced-disks") };
-    Ok(Reply::Task(Job::vm("qmdestroy", &node, vmid, work)))
+    let mut job = Job::vm("qmdestroy", &node, vmid, work);
+    job.skip_lock = call.flag("skiplock");
+    Ok(Reply::Task(job))
 }
 
 /// What forbids it: checked by the request, and again by the worker.
@@ -37,16 +39,18 @@ fn check(world: &World, node: &str, vmid: u32) -> Result<(), String> {
 
 pub(super) fn work(
     world: &mut World,
-    upid: &str,
-    node: &str,
+    worker: &Worker,
     vmid: u32,
     purge: bool,
     unreferenced: bool,
 ) -> Result<(), String> {
+    let (upid, node) = (worker.order.upid.as_str(), worker.job.node.as_str());
     check(world, node, vmid)?;
     let schema = world.pve.release.schema();
     let Some(vm) = world.pve.vms.get(&vmid) else { return Err(no_config(node, vmid)) };
-    vm.check_lock()?;
+    if !worker.job.skip_lock && !vm.is_suspended() {
+        vm.check_lock()?;
+    }
     let base_in_use = |(_, volid): &(String, String)| {
         let place = volume::place(&world.site, node, volid);
         volume::is_base(volid) && place.is_some_and(|place| volume::is_used_base(&world.pve.volumes, &place))
@@ -64,8 +68,15 @@ pub(super) fn work(
             });
         volids.extend(owned.map(|(place, _)| format!("{}:{}", place.storage, place.name)));
     }
+    let volids: std::collections::BTreeSet<String> = volids.into_iter().collect();
     for volid in volids {
-        super::free(world, node, &volid);
+        let path = world.site.storages.get(volume::storage_of(&volid)).filter(|storage| volume::is_file_based(storage));
+        let path = path.zip(volid.split_once(':')).map(|(storage, (_, name))| volume::path(storage, name));
+        if !super::free(world, node, &volid)
+            && let Some(path) = path
+        {
+            world.pve.tasks.log(upid, format!("disk image '{path}' does not exist"));
+        }
     }
     if purge {
         world.pve.tasks.log(upid, format!("purging VM {vmid} from related configurations.."));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::drive::{self, Source};
 use super::incident::lock_timeout;
-use super::property::{self, Properties};
+use super::property::Properties;
 use super::release::Release;
 use super::schema::Schema;
 use super::size;
@@ -15,6 +15,8 @@ use crate::lab::site::Site;
 
 /// The firmware's variable store for efitype 4m, and TPM state.
 const EFI_VARS: u64 = 540_672;
+/// The same for efitype 2m.
+const OLD_EFI_VARS: u64 = 131_072;
 const TPM_STATE: u64 = 4 << 20;
 const CLOUD_INIT: u64 = 4 << 20;
 
@@ -31,6 +33,10 @@ pub(super) struct Workshop<'a> {
     pub now: i64,
     /// Lines for the task's log.
     pub log: Vec<String>,
+    /// What the VM has already, pending changes included.
+    pub present: Params,
+    /// New disks are bases for others.
+    pub template: bool,
     /// Volumes that this job made: to be freed if it fails.
     pub made: Vec<String>,
     /// Volumes that hold an image, with its beginning.
@@ -49,7 +55,8 @@ impl<'a> Workshop<'a> {
     ) -> Self {
         let (schema, nine) = (release.schema(), release.nine());
         let (log, made, imprints) = (Vec::new(), Vec::new(), Vec::new());
-        Self { site, volumes, locked, schema, nine, node, vmid, now, log, made, imprints }
+        let (present, template) = (Params::new(), false);
+        Self { site, volumes, locked, schema, nine, node, vmid, now, log, present, template, made, imprints }
     }
 
     /// Makes or looks up the volume of every drive in `params`; the result is the stored text by drive.
@@ -57,7 +64,9 @@ impl<'a> Workshop<'a> {
         let mut stored = Params::new();
         for (option, text) in params.iter().filter(|(option, _)| drive::is_name(option)) {
             let Some(drive) = drive::parse(self.schema, option, text) else { continue };
-            stored.insert(option.clone(), self.drive(option, drive)?);
+            let text = self.drive(option, drive)?;
+            self.present.insert(option.clone(), text.clone());
+            stored.insert(option.clone(), text);
         }
         Ok(stored)
     }
@@ -67,12 +76,29 @@ impl<'a> Workshop<'a> {
         match drive::source(&file) {
             Source::New { storage, gib } => self.new_disk(option, &mut drive, storage, gib)?,
             Source::CloudInit { storage } => {
-                let volid = self.allocate(storage, None, CLOUD_INIT, true)?;
+                self.only_cloudinit(option)?;
+                if drive::members(self.schema, option).is_some_and(|members| !members.contains_key("media")) {
+                    let unknown =
+                        "property is not defined in schema and the schema does not allow additional properties";
+                    return Err(format!("unable to parse value of '{option}' - format error\nmedia: {unknown}\n"));
+                }
+                let format = drive.remove("format");
+                let volid = self.allocate(storage, format.as_deref(), CLOUD_INIT, true)?;
                 drive.insert("file".into(), volid);
                 drive.insert("media".into(), "cdrom".into());
             }
             Source::Volume(volid) => {
                 let storage = volid.split(':').next().unwrap_or_default();
+                let told = volume::image_format(volid).filter(|_| !drive::is_cdrom(&drive));
+                if let (Some(asked), Some(told)) = (drive.get("format"), told)
+                    && asked != told
+                {
+                    let differs = format!("'format={asked}' option different from storage format '{told}'");
+                    return Err(format!("drive '{option}' - volume '{volid}' - {differs}"));
+                }
+                if drive::is_cloudinit(volid) {
+                    self.only_cloudinit(option)?;
+                }
                 volume::usable(self.site, self.node, storage)?;
                 let place = volume::place(self.site, self.node, volid);
                 let found = place.and_then(|place| self.volumes.get(&place));
@@ -82,7 +108,9 @@ impl<'a> Workshop<'a> {
                 }
                 return Ok(drive::print(self.schema, option, &drive));
             }
-            Source::Nothing | Source::Physical | Source::Path => {
+            Source::Path => return Err(format!("volume {file} does not exist")),
+            Source::Nothing | Source::Physical => {
+                drive.remove("size");
                 return Ok(drive::print(self.schema, option, &drive));
             }
         }
@@ -97,11 +125,16 @@ impl<'a> Workshop<'a> {
             self.import(storage, format.as_deref(), &from)?
         } else {
             let bytes = match option {
+                "efidisk0" if drive.get("efitype").is_none_or(|kind| kind == "2m") => OLD_EFI_VARS,
                 "efidisk0" => EFI_VARS,
                 "tpmstate0" => TPM_STATE,
-                _ => size::scaled(gib, 1 << 30).ok_or_else(|| format!("unable to parse size '{gib}'"))?,
+                // In whole KiB: what is left over is rounded up.
+                _ => size::scaled(gib, 1 << 30)
+                    .and_then(|bytes| bytes.checked_next_multiple_of(1024))
+                    .ok_or_else(|| format!("unable to parse size '{gib}'"))?,
             };
             let volid = self.allocate(storage, format.as_deref(), bytes, false)?;
+            let volid = if self.template { self.as_base(&volid) } else { volid };
             if option == "efidisk0" {
                 self.transferred(bytes);
                 if self.nine && drive.get("pre-enrolled-keys").is_some_and(|keys| keys == "1") {
@@ -113,6 +146,32 @@ impl<'a> Workshop<'a> {
         drive.insert("file".into(), volid);
         drive.insert("size".into(), size::print(bytes));
         Ok(())
+    }
+
+    /// A VM has one cloud-init image at most.
+    fn only_cloudinit(&self, option: &str) -> Result<(), String> {
+        let schema = self.schema;
+        let there = |(other, text): (&String, &String)| {
+            other != option && drive::parse(schema, other, text).is_some_and(|drive| drive::holds_cloudinit(&drive))
+        };
+        match self.present.iter().find(|found| there(*found)) {
+            Some((other, _)) => Err(format!("{option} - cloud-init drive is already attached at '{other}'")),
+            None => Ok(()),
+        }
+    }
+
+    /// The new volume under the name of one that others stand on.
+    fn as_base(&mut self, volid: &str) -> String {
+        let base = volid.replace(&format!("vm-{}-disk", self.vmid), &format!("base-{}-disk", self.vmid));
+        let at = |volid: &str| volume::place(self.site, self.node, volid);
+        if let (Some(from), Some(to)) = (at(volid), at(&base))
+            && let Some(found) = self.volumes.remove(&from)
+        {
+            self.volumes.insert(to, found);
+        }
+        self.made.retain(|known| known != volid);
+        self.made.push(base.clone());
+        base
     }
 
     /// `import-from`: a full copy with the source's size, in the source's format unless another is asked for.
@@ -245,79 +304,9 @@ pub(super) fn qcow2_size(head: &[u8]) -> Option<u64> {
     head.starts_with(b"QFI\xfb").then(|| u64::from_be_bytes(size))
 }
 
-/// Options in their stored form: cards get a MAC, tags are sorted, descriptions lose their tail.
-pub(super) fn canonical(schema: &Schema, option: &str, text: &str) -> String {
-    match option {
-        "tags" => tags(text),
-        "description" => text.trim_end().to_owned(),
-        "smbios1" => match drive::members(schema, option) {
-            Some(members) => property::split(members, text)
-                .map_or_else(|_| text.to_owned(), |properties| property::print(members, &properties)),
-            None => text.to_owned(),
-        },
-        _ if drive::indexed(option, "net") => {
-            let Some(members) = drive::members(schema, option) else { return text.to_owned() };
-            let Ok(mut net) = property::split(members, text) else { return text.to_owned() };
-            net.entry("macaddr".into()).or_insert_with(random_mac);
-            property::print(members, &net)
-        }
-        _ => text.to_owned(),
-    }
-}
-
-/// Lower-cased, unique and sorted; a blank for none.
-fn tags(text: &str) -> String {
-    let mut tags: Vec<String> = super::formats::split_list(text).into_iter().map(str::to_lowercase).collect();
-    tags.sort();
-    tags.dedup();
-    if tags.is_empty() { " ".to_owned() } else { tags.join(";") }
-}
-
-/// Under Proxmox's own prefix, upper case. Nobody checks that it is unique.
-fn random_mac() -> String {
-    let bytes = *uuid::Uuid::new_v4().as_bytes();
-    format!("BC:24:11:{:02X}:{:02X}:{:02X}", bytes[0], bytes[1], bytes[2])
-}
-
-/// The boot order when none was asked for: first disk, first CD-ROM, first card; a blank when there is nothing.
-pub(super) fn default_boot(schema: &Schema, config: &Params) -> String {
-    let drives = || {
-        let all = drive::names().take_while(|name| name != "efidisk0");
-        all.filter_map(|name| Some((drive::parse(schema, &name, config.get(&name)?)?, name)))
-    };
-    let disk = drives().find(|(drive, _)| !drive::is_cdrom(drive)).map(|(_, name)| name);
-    let cdrom = drives().find(|(drive, _)| drive::is_cdrom(drive)).map(|(_, name)| name);
-    let net = (0..32).map(|index| format!("net{index}")).find(|name| config.contains_key(name));
-    let order: Vec<String> = [disk, cdrom, net].into_iter().flatten().collect();
-    if order.is_empty() { " ".to_owned() } else { format!("order={}", order.join(";")) }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::schema::schema;
     use super::*;
-
-    #[test]
-    fn options_are_stored_as_upstream_prints_them() {
-        let schema = schema(9);
-        for (option, asked, stored) in [
-            ("tags", "b;a;A", "a;b"),
-            ("tags", "talos cluster-x", "cluster-x;talos"),
-            ("tags", "", " "),
-            ("smbios1", "serial=YWJj,base64=1", "base64=1,serial=YWJj"),
-            (
-                "net0",
-                "model=virtio,macaddr=BC:24:11:AA:BB:CC,bridge=vmbr0,mtu=1",
-                "virtio=BC:24:11:AA:BB:CC,bridge=vmbr0,mtu=1",
-            ),
-            ("description", "  lead\ntrail  \n\n", "  lead\ntrail"),
-            ("agent", "enabled=1", "enabled=1"),
-        ] {
-            assert_eq!(canonical(schema, option, asked), stored, "{option}");
-        }
-        let net = canonical(schema, "net1", "e1000,bridge=vmbr0,firewall=on");
-        assert!(net.starts_with("e1000=BC:24:11:") && net.ends_with(",bridge=vmbr0,firewall=1"), "{net}");
-    }
 
     #[test]
     fn sizes_in_progress_lines_are_rounded_down_to_tenths() {

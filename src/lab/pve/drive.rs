@@ -52,6 +52,36 @@ pub(super) fn is_cloudinit(volid: &str) -> bool {
     name.starts_with("vm-") && name.split('.').next().is_some_and(|stem| stem.ends_with("-cloudinit"))
 }
 
+/// A cloud-init image, allocated or still to be.
+pub(super) fn holds_cloudinit(drive: &Properties) -> bool {
+    let file = drive.get("file").map_or("", String::as_str);
+    is_cloudinit(file) || matches!(source(file), Source::CloudInit { .. })
+}
+
+/// Whether members that are right by themselves go together (qemu-server 9.2: src/PVE/QemuServer/Drive.pm,
+/// `parse_drive`).
+pub(super) fn is_consistent(name: &str, drive: &Properties) -> bool {
+    let has = |key: &str| drive.get(key).is_some_and(|value| !value.is_empty() && value != "0");
+    let needs = [
+        ("mbps_max", "mbps"),
+        ("mbps_rd_max", "mbps_rd"),
+        ("mbps_wr_max", "mbps_wr"),
+        ("bps_max_length", "mbps_max"),
+        ("bps_rd_max_length", "mbps_rd_max"),
+        ("bps_wr_max_length", "mbps_wr_max"),
+        ("iops_max_length", "iops_max"),
+        ("iops_rd_max_length", "iops_rd_max"),
+        ("iops_wr_max_length", "iops_wr_max"),
+    ];
+    let apart = [("mbps_rd", "mbps"), ("mbps_wr", "mbps"), ("iops_rd", "iops"), ("iops_wr", "iops")];
+    let cdrom = has("snapshot") || has("format") || name.starts_with("virtio");
+    let lacks = needs.iter().any(|(key, needed)| has(key) && !has(needed));
+    let clashes = apart.iter().any(|(one, other)| has(one) && has(other));
+    let sized = drive.get("size").is_none_or(|text| super::size::parse(text).is_some());
+    let impossible = is_cdrom(drive) && cdrom;
+    sized && !lacks && !clashes && !impossible
+}
+
 /// What a request asks a drive to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source<'a> {
@@ -59,7 +89,7 @@ pub(super) enum Source<'a> {
     Nothing,
     /// The node's own drive: `cdrom`.
     Physical,
-    /// `STORAGE:SIZE`, in GiB, perhaps with a fraction.
+    /// `STORAGE:SIZE`, in GiB, perhaps with a fraction; the storage is empty when only the size is given.
     New { storage: &'a str, gib: &'a str },
     /// `STORAGE:cloudinit`
     CloudInit { storage: &'a str },
@@ -78,6 +108,7 @@ pub(super) fn source(file: &str) -> Source<'_> {
         ("cdrom", _) => Source::Physical,
         (_, Some((storage, "cloudinit"))) => Source::CloudInit { storage },
         (_, Some((storage, size))) if is_decimal(size) => Source::New { storage, gib: size },
+        (size, None) if is_decimal(size) => Source::New { storage: "", gib: size },
         _ => Source::Volume(file),
     }
 }

@@ -20,10 +20,12 @@ mod acl;
 mod agent;
 mod answer;
 mod api_tokens;
+mod apply;
 mod auth;
 mod body;
 mod call;
 mod certificates;
+mod change;
 mod checks;
 mod clone;
 mod cluster;
@@ -46,10 +48,14 @@ mod ha;
 pub mod hypervisor;
 mod incident;
 mod login;
+mod machine;
 mod migrate;
+mod migration;
 mod network;
 mod nodes;
+mod options;
 mod past;
+mod plug;
 mod pools;
 mod power;
 mod property;
@@ -68,6 +74,7 @@ mod seed;
 mod server;
 mod size;
 mod snapshots;
+mod sources;
 mod start;
 mod status;
 mod task;
@@ -188,7 +195,7 @@ impl State {
             options.insert("tags".into(), guest.tags.clone());
         }
         for (option, text) in options.iter_mut().filter(|(option, _)| !drive::is_name(option)) {
-            *text = disks::canonical(schema, option, text);
+            *text = options::canonical(schema, option, text);
         }
         let mut shop = Workshop::new(
             site,
@@ -203,7 +210,7 @@ impl State {
             options.extend(shop.drives(&asked).unwrap_or_default());
         }
         if !options.contains_key("boot") {
-            options.insert("boot".into(), disks::default_boot(schema, &options));
+            options.insert("boot".into(), options::default_boot(schema, &options));
         }
         options.entry("smbios1".into()).or_insert_with(|| format!("uuid={}", uuid::Uuid::new_v4()));
         options.entry("vmgenid".into()).or_insert_with(|| uuid::Uuid::new_v4().to_string());

@@ -24,29 +24,48 @@ pub(super) struct Shutdown {
 
 /// On the instant clock nothing takes time, but a guest still has to be given the chance to react.
 const GRACE: Duration = Duration::from_secs(1);
+/// A worker that is interrupted ends at once, on however slow a machine.
+const INTERRUPTED: Duration = Duration::from_secs(60);
 
-fn refused_flags(call: &Call) -> Result<(), Failure> {
-    let flag = ["skiplock", "keepActive", "migratedfrom"].into_iter().find(|flag| call.opt(flag).is_some());
-    flag.map_or(Ok(()), |flag| Err(Failure::param(flag, "Only root may use this option.")))
+/// Whether the VM's lock does not matter, which is for root himself, as are the other flags.
+fn root_flags(call: &Call, flags: &[&str]) -> Result<bool, Failure> {
+    let given = |flag: &str| call.opt(flag).is_some_and(|text| !text.is_empty() && text != "0");
+    let asked = ["skiplock"].iter().chain(flags).find(|flag| given(flag));
+    match asked.filter(|_| !call.who.is_root()) {
+        Some(flag) => Err(Failure::param(flag, "Only root may use this option.")),
+        None => Ok(given("skiplock")),
+    }
+}
+
+fn job(call: &Call, kind: &'static str, work: Work, skip_lock: bool) -> Reply {
+    let mut job = Job::vm(kind, call.node(), call.vmid(), work);
+    job.skip_lock = skip_lock;
+    Reply::Task(job)
 }
 
 pub(super) fn start_call(call: &mut Call) -> Result<Reply, Failure> {
-    for flag in ["skiplock", "migratedfrom", "migration_type", "migration_network", "targetstorage", "stateuri"] {
-        if call.opt(flag).is_some() {
-            return Err(Failure::param(flag, "Only root may use this option."));
-        }
-    }
+    let flags = [
+        "stateuri",
+        "migratedfrom",
+        "migration_type",
+        "migration_network",
+        "targetstorage",
+        "force-cpu",
+        "with-conntrack-state",
+        "nets-host-mtu",
+    ];
+    let skip_lock = root_flags(call, &flags)?;
     if !call.world.pve.quorate {
         return Err(Failure::die("cluster not ready - no quorum?"));
     }
     if ha::is_managed(call.world, call.vmid()) {
         return Ok(ha::request(call, true));
     }
-    Ok(Reply::Task(Job::vm("qmstart", call.node(), call.vmid(), Work::Start)))
+    Ok(job(call, "qmstart", Work::Start, skip_lock))
 }
 
 pub(super) fn stop_call(call: &mut Call) -> Result<Reply, Failure> {
-    refused_flags(call)?;
+    let skip_lock = root_flags(call, &["keepActive", "migratedfrom"])?;
     if ha::is_managed(call.world, call.vmid()) {
         if call.flag("overrule-shutdown") {
             return Err(Failure::param("overrule-shutdown", "Not applicable for HA resources."));
@@ -54,7 +73,7 @@ pub(super) fn stop_call(call: &mut Call) -> Result<Reply, Failure> {
         return Ok(ha::request(call, false));
     }
     let stop = Stop { overrule: call.flag("overrule-shutdown") };
-    Ok(Reply::Task(Job::vm("qmstop", call.node(), call.vmid(), Work::Stop(stop))))
+    Ok(job(call, "qmstop", Work::Stop(stop), skip_lock))
 }
 
 fn patience(call: &Call, force: bool) -> Shutdown {
@@ -67,7 +86,7 @@ fn patience(call: &Call, force: bool) -> Shutdown {
 }
 
 pub(super) fn shutdown_call(call: &mut Call) -> Result<Reply, Failure> {
-    refused_flags(call)?;
+    let skip_lock = root_flags(call, &["keepActive"])?;
     let force = call.flag("forceStop");
     if ha::is_managed(call.world, call.vmid()) {
         return Ok(ha::request(call, false));
@@ -77,7 +96,7 @@ pub(super) fn shutdown_call(call: &mut Call) -> Result<Reply, Failure> {
         return Err(Failure::die("VM is paused - cannot shutdown"));
     }
     let shutdown = patience(call, force);
-    Ok(Reply::Task(Job::vm("qmshutdown", call.node(), call.vmid(), Work::Shutdown(shutdown))))
+    Ok(job(call, "qmshutdown", Work::Shutdown(shutdown), skip_lock))
 }
 
 /// The calls that look before they start a worker.
@@ -93,9 +112,9 @@ fn running(call: &Call) -> Result<(), Failure> {
 }
 
 pub(super) fn reset_call(call: &mut Call) -> Result<Reply, Failure> {
-    refused_flags(call)?;
+    let skip_lock = root_flags(call, &[])?;
     running(call)?;
-    Ok(Reply::Task(Job::vm("qmreset", call.node(), call.vmid(), Work::Reset)))
+    Ok(job(call, "qmreset", Work::Reset, skip_lock))
 }
 
 pub(super) fn reboot_call(call: &mut Call) -> Result<Reply, Failure> {
@@ -108,29 +127,47 @@ pub(super) fn reboot_call(call: &mut Call) -> Result<Reply, Failure> {
 }
 
 pub(super) fn suspend_call(call: &mut Call) -> Result<Reply, Failure> {
-    refused_flags(call)?;
+    let skip_lock = root_flags(call, &[])?;
     running(call)?;
-    Ok(Reply::Task(Job::vm("qmpause", call.node(), call.vmid(), Work::Suspend)))
+    Ok(job(call, "qmpause", Work::Suspend, skip_lock))
 }
 
 pub(super) fn resume_call(call: &mut Call) -> Result<Reply, Failure> {
-    refused_flags(call)?;
+    let skip_lock = root_flags(call, &[])?;
+    // What sleeps on a disk is woken by a start.
+    if call.world.pve.vm_on(call.node(), call.vmid()).is_some_and(super::vm::Vm::is_suspended) {
+        return Ok(job(call, "qmresume", Work::Start, skip_lock));
+    }
     running(call)?;
-    Ok(Reply::Task(Job::vm("qmresume", call.node(), call.vmid(), Work::Resume)))
+    Ok(job(call, "qmresume", Work::Resume, skip_lock))
 }
 
-pub(super) fn pause(world: &mut World, vmid: u32, paused: bool) -> Result<(), String> {
+pub(super) fn pause(world: &mut World, vmid: u32, paused: bool, skip_lock: bool) -> Result<(), String> {
     let vm = world.pve.vms.get_mut(&vmid).ok_or_else(|| format!("VM {vmid} not running"))?;
+    // What runs already need not be resumed, and a backup minds neither.
+    let minds = !skip_lock && vm.config.get("lock").is_some_and(|lock| lock != "backup");
+    if minds && (paused || vm.paused) {
+        vm.check_lock()?;
+    }
     vm.paused = paused;
     Ok(())
 }
 
-/// A stop never asks the guest. Stopping a stopped VM is well.
-pub(super) fn stop(world: &mut World, node: &str, vmid: u32) -> Result<(), String> {
-    if world.pve.vm_on(node, vmid).is_none() {
-        return Err(not_found(node, vmid));
+pub(super) fn reset(world: &mut World, vmid: u32, skip_lock: bool) -> Result<(), String> {
+    if !skip_lock && let Some(vm) = world.pve.vms.get(&vmid) {
+        vm.check_lock()?;
     }
+    hypervisor::reset(world, vmid);
+    Ok(())
+}
+
+/// A stop never asks the guest. Stopping a stopped VM is well.
+pub(super) fn stop(world: &mut World, node: &str, vmid: u32, skip_lock: bool) -> Result<(), String> {
+    let vm = world.pve.vm_on(node, vmid).ok_or_else(|| not_found(node, vmid))?;
     if hypervisor::is_running(world, vmid) {
+        if !skip_lock {
+            vm.check_lock()?;
+        }
         hypervisor::power_off(world, vmid);
     }
     after_stop(world, vmid);
@@ -142,7 +179,8 @@ fn after_stop(world: &mut World, vmid: u32) {
         vm.paused = false;
         vm.started = None;
     }
-    drop(super::sdn::settle(world, vmid));
+    let node = world.pve.vms.get(&vmid).map(|vm| vm.node.clone()).unwrap_or_default();
+    drop(super::plug::cold(world, &node, vmid, None));
 }
 
 /// `overrule-shutdown`: aborts the shutdown tasks of this VM that the caller may abort.
@@ -154,7 +192,7 @@ pub(super) async fn overrule(shared: &Shared, order: &Order, job: &Job) {
             task.end.is_none() && task.kind == "qmshutdown" && task.id == job.id && task.node == job.node
         });
         for task in open {
-            task.abort.notify_waiters();
+            task.abort.notify_one();
             aborted.push(task.upid.clone());
         }
     }
@@ -165,7 +203,7 @@ pub(super) async fn overrule(shared: &Shared, order: &Order, job: &Job) {
         let world = shared.lock();
         aborted.iter().all(|upid| world.pve.tasks.get(upid).is_none_or(|task| task.end.is_some()))
     };
-    work::until(shared, GRACE, ended).await;
+    work::until(shared, INTERRUPTED, ended).await;
     shared.lock().pve.tasks.log(&order.upid, format!("overruled qmshutdown tasks: {}", aborted.join(", ")));
 }
 
@@ -187,6 +225,11 @@ pub(super) async fn shutdown(
             after_stop(&mut world, vmid);
             return Ok(());
         }
+        if !job.skip_lock
+            && let Some(vm) = world.pve.vms.get(&vmid)
+        {
+            vm.check_lock()?;
+        }
         if shutdown.agent && hypervisor::agent(&world, vmid, "ping").is_none() {
             let channel = if world.pve.release.nine() { "qga" } else { "qmp" };
             let why = format!("VM {vmid} {channel} command 'guest-ping' failed - got timeout");
@@ -201,7 +244,8 @@ pub(super) async fn shutdown(
         Clock::Instant => GRACE,
         Clock::Realistic { .. } => clock.span(Duration::from_secs(shutdown.timeout)),
     };
-    let ended = work::until(shared, limit, off).await;
+    // Who has no time is not looked at.
+    let ended = shutdown.timeout > 0 && work::until(shared, limit, off).await;
     let mut world = shared.lock();
     if !ended {
         if !shutdown.force {

@@ -63,7 +63,7 @@ fn boolean_word(word: &str) -> Option<&'static str> {
 pub(super) fn parse(schema: &Schema, members: &Members, name: &str, text: &str) -> Result<Properties, String> {
     let properties = split(members, text)?;
     let values = properties.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-    let errors = verify::object(schema, members, &values);
+    let errors = verify::object(schema, members, &values, &format!("{name}."));
     if errors.is_empty() {
         return Ok(properties);
     }

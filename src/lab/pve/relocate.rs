@@ -7,7 +7,7 @@ use super::drive;
 use super::property::Properties;
 use super::vm::Vm;
 use super::work::{Job, Work, Worker};
-use super::{clone, config, size, volume};
+use super::{clone, config, plug, size, volume};
 use crate::lab::world::World;
 
 /// A disk that goes to another storage, as another format or as it is.
@@ -73,14 +73,19 @@ fn to_storage(call: &Call, storage: String) -> Result<Reply, Failure> {
 
 pub(super) fn work(world: &mut World, worker: &Worker, vmid: u32, order: &Move) -> Result<(), String> {
     let (node, upid, disk) = (worker.job.node.as_str(), worker.order.upid.as_str(), order.disk.as_str());
+    let running = super::hypervisor::is_running(world, vmid);
     let World { site, pve, fleet, .. } = &mut *world;
     let (schema, release) = (pve.release.schema(), pve.release);
+    let running = running && disk == "tpmstate0";
     let vm = pve.vms.get_mut(&vmid).ok_or_else(|| no_config(node, vmid))?;
     let mut drive = vm.config.get(disk).and_then(|text| drive::parse(schema, disk, text)).unwrap_or_default();
     let old = drive.get("file").cloned().unwrap_or_default();
     if release.nine() {
         let (from, to) = (volume::storage_of(&old), &order.storage);
         pve.tasks.log(upid, format!("copying volume '{old}' from current storage '{from}' to target storage '{to}'"));
+    }
+    if running {
+        return Err("storage migration failed: cannot move TPM state while VM is running".into());
     }
     let mut shop = Workshop::new(site, &mut pve.volumes, &pve.locked_storages, release, (node, vmid), worker.now);
     let made = shop.copy(&format!(" {disk}"), &old, &order.storage, order.format.as_deref());
@@ -94,7 +99,7 @@ pub(super) fn work(world: &mut World, worker: &Worker, vmid: u32, order: &Move) 
         drive.insert("size".into(), size::print(bytes));
     }
     vm.config.insert(disk.to_owned(), drive::print(schema, disk, &drive));
-    let kept = if order.delete { None } else { config::keep_as_unused(vm, vmid, Some(&old)) };
+    let kept = if order.delete { None } else { plug::keep_as_unused(vm, vmid, Some(&old)) };
     if let Some(option) = kept.filter(|_| release.nine()) {
         pve.tasks.log(upid, format!("adding source volume '{old}' as '{option}' to config"));
     }
@@ -125,11 +130,15 @@ fn to_vm(call: &Call, to: u32) -> Result<Reply, Failure> {
     if other.node != vm.node {
         return die(format!("Both VMs need to be on the same node ({} != {})", vm.node, other.node));
     }
+    vm.check_lock().map_err(Failure::die)?;
+    other.check_lock().map_err(Failure::die)?;
     if vm.is_template() || other.is_template() {
         return die("Can't move disks from or to template VMs".into());
     }
-    for (id, vm) in [(vmid, vm), (to, other)] {
-        vm.check_lock().map_err(|text| Failure::die(format!("VM {id}: {text}\n")))?;
+    for (id, vm, name) in [(vmid, vm, "digest"), (to, other, "target-digest")] {
+        if call.opt(name).is_some_and(|digest| !digest.is_empty() && digest != vm.digest()) {
+            return die(format!("VM {id}: detected modified configuration - file changed by other user? Try again."));
+        }
     }
     let Some(found) = of(call, vm, &disk) else {
         return die(format!("Disk '{disk}' for VM '{vmid}' does not exist"));
@@ -182,11 +191,19 @@ pub(super) fn give(world: &mut World, worker: &Worker, vmid: u32, gift: &Gift) -
     pve.volumes.insert(volume::Place { name, ..place }, found);
     fleet.rename(&old, &volid);
     drive.insert("file".into(), volid);
+    if drive::is_unused(as_disk) {
+        drive.retain(|key, _| key == "file");
+    } else if !drive::is_unused(disk) {
+        drive.insert("size".into(), size::print(bytes));
+    }
+    let text = drive::print(schema, as_disk, &drive);
+    if !drive::is_unused(as_disk) {
+        pve.tasks.log(upid, format!("update VM {to}: -{as_disk} {text}"));
+    }
     if !drive::is_unused(as_disk) {
         drive.insert("size".into(), size::print(bytes));
     }
     let text = drive::print(schema, as_disk, &drive);
-    pve.tasks.log(upid, format!("update VM {to}: -{as_disk} {text}"));
     if let Some(other) = pve.vms.get_mut(to) {
         other.config.insert(as_disk.clone(), text);
     }

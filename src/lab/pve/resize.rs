@@ -10,15 +10,18 @@ use super::work::{Job, Work, Worker};
 use crate::lab::world::World;
 
 pub(super) fn call(call: &mut Call) -> Result<Reply, Failure> {
-    if call.opt("skiplock").is_some() {
+    if call.flag("skiplock") && !call.who.is_root() {
         return Err(Failure::param("skiplock", "Only root may use this option."));
     }
+    let skip_lock = call.flag("skiplock");
     let work = Work::Resize {
         disk: call.text("disk").to_owned(),
         size: call.text("size").to_owned(),
         digest: call.opt("digest").map(str::to_owned),
     };
-    Ok(Reply::Task(Job::vm("resize", call.node(), call.vmid(), work)))
+    let mut job = Job::vm("resize", call.node(), call.vmid(), work);
+    job.skip_lock = skip_lock;
+    Ok(Reply::Task(job))
 }
 
 pub(super) fn work(
@@ -35,7 +38,9 @@ pub(super) fn work(
     if digest.is_some_and(|digest| digest != vm.digest()) {
         return Err("checksum mismatch (file change by other user?)".into());
     }
-    vm.check_lock()?;
+    if !worker.job.skip_lock {
+        vm.check_lock()?;
+    }
     let drive = vm.config.get(disk).and_then(|text| drive::parse(schema, disk, text));
     let mut drive = drive.ok_or_else(|| format!("disk '{disk}' does not exist"))?;
     if drive::is_cdrom(&drive) {
@@ -58,6 +63,13 @@ pub(super) fn work(
     if new == old {
         return Ok(());
     }
+    if let Some(command) = refused_by_tool(world, &place, new) {
+        let (storage, path) = (world.site.storages.get(&place.storage), &place.name);
+        let path = storage.map_or_else(String::new, |storage| volume::path(storage, path));
+        let why = format!("qemu-img: Could not open '{path}': Could not open '{path}': Operation not permitted");
+        world.pve.tasks.log(&worker.order.upid, why);
+        return Err(format!("command '{command}' failed: exit code 1"));
+    }
     if !super::hypervisor::is_running(world, vmid) {
         world.pve.tasks.log(&worker.order.upid, "Image resized.");
     }
@@ -74,4 +86,21 @@ pub(super) fn work(
         vm.config.insert(disk.to_owned(), text);
     }
     Ok(())
+}
+
+/// The files of base volumes are immutable, so the image tool cannot open them: its command line.
+fn refused_by_tool(world: &World, place: &volume::Place, bytes: u64) -> Option<String> {
+    let storage = world.site.storages.get(&place.storage)?;
+    let volid = format!("{}:{}", place.storage, place.name);
+    if !volume::is_base(&volid) || !volume::is_file_based(storage) {
+        return None;
+    }
+    let format = &world.pve.volumes.get(place)?.format;
+    let preallocation = match (world.pve.release.nine(), format.as_str()) {
+        (false, _) => "",
+        (true, "qcow2") => " '--preallocation=metadata'",
+        (true, _) => " '--preallocation=off'",
+    };
+    let path = volume::path(storage, &place.name);
+    Some(format!("/usr/bin/qemu-img resize{preallocation} -f {format} {path} {bytes}"))
 }

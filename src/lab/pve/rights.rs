@@ -1,17 +1,18 @@
 //! Which privilege each option of a VM's configuration needs.
 //!
-//! The list allows: an option that is not on it is for root itself, and an API
-//! token is never root itself (qemu-server: src/PVE/API2/Qemu.pm,
-//! `check_vm_modify_config_perm`, `check_storage_access`).
+//! The list allows: an option that is not on it is for root himself, and an API
+//! token is never root himself. What an option's value decides is checked apart:
+//! a mapped device is somebody's to give away, a real one is root's
+//! (qemu-server 9.2: src/PVE/API2/Qemu.pm, `check_vm_modify_config_perm`,
+//! `check_usb_perm` and its neighbours).
 
 use super::acl;
 use super::answer::Failure;
 use super::auth::Identity;
-use super::drive::{self, Source};
-use super::property;
+use super::drive;
+use super::property::{self, Properties};
 use super::sdn;
 use super::verify::Params;
-use super::volume;
 use crate::lab::world::World;
 
 const CPU: &[&str] = &["cores", "cpu", "cpulimit", "cpuunits", "numa", "smp", "sockets", "vcpus"];
@@ -34,7 +35,6 @@ const GENERAL: &[&str] = &[
     "reboot",
     "startdate",
     "startup",
-    "tags",
     "tdf",
     "template",
 ];
@@ -42,159 +42,149 @@ const DISK: &[&str] = &["boot", "bootdisk", "vmstatestorage"];
 const CLOUDINIT: &[&str] =
     &["cicustom", "cipassword", "citype", "ciuser", "nameserver", "searchdomain", "sshkeys", "ciupgrade"];
 
-/// Checks the privileges for the options named. `pool` is the pool that the VM will be in.
-pub(super) fn options<'a>(
-    world: &World,
-    who: &Identity,
-    vmid: u32,
-    pool: Option<&str>,
-    options: impl Iterator<Item = (&'a str, Option<&'a str>)>,
-    changing: bool,
-) -> Result<(), Failure> {
-    let vm = format!("/vms/{vmid}");
-    let any = |wanted: &[&str]| {
-        if pool.is_some_and(|pool| acl::may_any(world, who, &format!("/pool/{pool}"), wanted)) {
+/// Whose VM it is about.
+#[derive(Clone, Copy)]
+pub(super) struct Guarded<'a> {
+    pub world: &'a World,
+    pub who: &'a Identity,
+    pub vmid: u32,
+    /// The pool that the VM will be in.
+    pub pool: Option<&'a str>,
+}
+
+impl Guarded<'_> {
+    /// All of `wanted`, on the pool or on the VM.
+    pub(super) fn all(&self, wanted: &[&str]) -> Result<(), Failure> {
+        let by_pool = |pool: &str| acl::require(self.world, self.who, &format!("/pool/{pool}"), wanted).is_ok();
+        if self.pool.is_some_and(by_pool) {
             return Ok(());
         }
-        acl::require_any(world, who, &vm, wanted)
-    };
-    for (option, value) in options {
-        if drive::is_name(option) || drive::is_unused(option) {
-            continue;
-        }
-        match option {
-            _ if CPU.contains(&option) || drive::indexed(option, "numa") => any(&["VM.Config.CPU"])?,
-            _ if MEMORY.contains(&option) => any(&["VM.Config.Memory"])?,
-            _ if HARDWARE.contains(&option) => any(&["VM.Config.HWType"])?,
-            _ if GENERAL.contains(&option) => {
-                any(&["VM.Config.Options"])?;
-                if option == "startup" {
-                    acl::require(world, who, "/", &["Sys.Modify"])?;
-                }
-            }
-            _ if DISK.contains(&option) => any(&["VM.Config.Disk"])?,
-            _ if CLOUDINIT.contains(&option) || drive::indexed(option, "ipconfig") => {
-                any(&["VM.Config.Cloudinit", "VM.Config.Network"])?;
-            }
-            _ if drive::indexed(option, "net") => any(&["VM.Config.Network"])?,
-            "freeze" => any(&["VM.PowerMgmt"])?,
-            _ if drive::indexed(option, "serial") => {
-                if value.is_some_and(|value| value != "socket") {
-                    let verb = if changing { "modify" } else { "set" };
-                    return Err(Failure::die(format!("only root can {verb} '{option}' config for real devices")));
-                }
-                any(&["VM.Config.HWType"])?;
-            }
-            _ => return Err(Failure::die(format!("only root can set '{option}' config"))),
-        }
+        acl::require(self.world, self.who, &format!("/vms/{}", self.vmid), wanted)
     }
-    Ok(())
-}
 
-/// Checks access to the storages and volumes that drives of a request name.
-pub(super) fn drives(world: &World, who: &Identity, vmid: u32, params: &Params) -> Result<(), Failure> {
-    let schema = world.pve.release.schema();
-    for name in drive::names() {
-        let Some(drive) = params.get(&name).and_then(|text| drive::parse(schema, &name, text)) else { continue };
-        let file = drive.get("file").map_or("", String::as_str);
-        match drive::source(file) {
-            Source::Nothing => {}
-            Source::Physical => acl::require(world, who, "/", &["Sys.Console"])?,
-            Source::New { storage, .. } | Source::CloudInit { storage } => new_disk(world, who, storage)?,
-            Source::Path | Source::Volume(_) => {
-                let content = volume_access(world, who, Some(vmid), file)?;
-                if content != "images" && content != "iso" {
-                    return Err(Failure::param(&name, "content type needs to be 'images' or 'iso'"));
-                }
-            }
-        }
-        if let Some(from) = drive.get("import-from") {
-            import_source(world, who, vmid, &name, file, from)?;
-            for (device, needed) in [("efidisk0", "efitype"), ("tpmstate0", "version")] {
-                if name == device && !drive.contains_key(needed) {
-                    return Err(Failure::param(&name, format!("need to specify '{needed}' when using 'import-from'")));
-                }
-            }
-        } else if let Source::Volume(volid) = drive::source(file)
-            && !drive::is_cdrom(&drive)
-            && volume_content(world, volid)? == "iso"
-        {
-            return Err(Failure::param(&name, "explicit 'media=cdrom' is required for iso images"));
-        }
-    }
-    Ok(())
-}
-
-fn new_disk(world: &World, who: &Identity, storage: &str) -> Result<(), Failure> {
-    acl::require(world, who, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
-    let definition = volume::definition(&world.site, storage).map_err(Failure::die)?;
-    if !definition.content.iter().any(|content| content == "images") {
-        return Err(Failure::param("storage", format!("storage '{storage}' does not support vm images")));
-    }
-    Ok(())
-}
-
-fn import_source(world: &World, who: &Identity, vmid: u32, name: &str, file: &str, from: &str) -> Result<(), Failure> {
-    if !matches!(drive::source(file), Source::New { gib: "0", .. }) {
-        let text = "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>";
-        return Err(Failure::param(name, text));
-    }
-    if !from.starts_with('/') {
-        let (content, owner) = volume_kind(world, from)?;
-        if let Some(owner) = owner.filter(|owner| *owner != vmid) {
-            acl::require(world, who, &format!("/vms/{owner}"), &["VM.Clone"])?;
-        }
-        if content != "images" && content != "import" {
-            let text = format!("{from} has wrong type '{content}' - needs to be 'images' or 'import'");
-            return Err(Failure::param(name, text));
-        }
-        if content == "images" {
+    fn any(&self, wanted: &[&str]) -> Result<(), Failure> {
+        let by_pool = |pool: &str| acl::may_any(self.world, self.who, &format!("/pool/{pool}"), wanted);
+        if self.pool.is_some_and(by_pool) {
             return Ok(());
         }
+        acl::require_any(self.world, self.who, &format!("/vms/{}", self.vmid), wanted)
     }
-    volume_access(world, who, Some(vmid), from).map(|_| ())
-}
 
-fn volume_kind(world: &World, volid: &str) -> Result<(&'static str, Option<u32>), Failure> {
-    let (storage, name) =
-        volid.split_once(':').ok_or_else(|| Failure::die(format!("unable to parse volume ID '{volid}'")))?;
-    let definition = volume::definition(&world.site, storage).map_err(Failure::die)?;
-    volume::parse_name(definition, name).map_err(Failure::die)
-}
-
-fn volume_content(world: &World, volid: &str) -> Result<&'static str, Failure> {
-    volume_kind(world, volid).map(|(content, _)| content)
-}
-
-/// Whether the caller may use an existing volume; its content type if so.
-pub(super) fn volume_access(
-    world: &World,
-    who: &Identity,
-    vmid: Option<u32>,
-    volid: &str,
-) -> Result<&'static str, Failure> {
-    if volid.starts_with('/') {
-        let at = "at /usr/share/perl5/PVE/Storage.pm line 651.";
-        return Err(Failure::die(format!("Only root can pass arbitrary filesystem paths. {at}")));
-    }
-    let (content, owner) = volume_kind(world, volid)?;
-    let path = format!("/storage/{}", volid.split(':').next().unwrap_or_default());
-    if acl::may(world, who, &path, "Datastore.Allocate") {
-        return Ok(content);
-    }
-    match (content, owner) {
-        ("images", Some(owner)) if vmid == Some(owner) => {}
-        ("images", Some(owner)) => {
-            acl::require(world, who, &path, &["Datastore.Audit"])?;
-            acl::require(world, who, &format!("/vms/{owner}"), &["VM.Config.Disk"])?;
+    /// Checks the privileges for the options named, whatever their values.
+    pub(super) fn options<'o>(&self, options: impl Iterator<Item = &'o str>) -> Result<(), Failure> {
+        if self.who.is_root() {
+            return Ok(());
         }
-        _ => acl::require_any(world, who, &path, &["Datastore.AllocateSpace", "Datastore.Audit"])?,
+        for option in options {
+            match option {
+                "tags" | "cdrom" => {}
+                _ if drive::is_name(option) => {}
+                _ if ["unused", "serial", "usb", "hostpci", "virtiofs"]
+                    .iter()
+                    .any(|stem| drive::indexed(option, stem)) => {}
+                _ if CPU.contains(&option) || drive::indexed(option, "numa") => self.all(&["VM.Config.CPU"])?,
+                _ if MEMORY.contains(&option) => self.all(&["VM.Config.Memory"])?,
+                _ if HARDWARE.contains(&option) => self.all(&["VM.Config.HWType"])?,
+                _ if GENERAL.contains(&option) => {
+                    self.all(&["VM.Config.Options"])?;
+                    if option == "startup" {
+                        acl::require(self.world, self.who, "/", &["Sys.Modify"])?;
+                    }
+                }
+                "freeze" => self.all(&["VM.PowerMgmt"])?,
+                _ if DISK.contains(&option) => self.all(&["VM.Config.Disk"])?,
+                _ if drive::indexed(option, "net") => self.all(&["VM.Config.Network"])?,
+                "running-nets-host-mtu" if self.world.pve.release.nine() => self.all(&["VM.Config.Network"])?,
+                _ if CLOUDINIT.contains(&option) || drive::indexed(option, "ipconfig") => {
+                    self.any(&["VM.Config.Cloudinit", "VM.Config.Network"])?;
+                }
+                "vmstate" => self.all(&["VM.Config.Disk", "VM.PowerMgmt"])?,
+                _ => return Err(Failure::die(format!("only root can set '{option}' config"))),
+            }
+        }
+        Ok(())
     }
-    Ok(content)
+
+    /// Checks one device by its value. Other options pass.
+    pub(super) fn device(&self, option: &str, text: &str) -> Result<(), Failure> {
+        if self.who.is_root() {
+            return Ok(());
+        }
+        let members = || drive::members(self.world.pve.release.schema(), option);
+        let parsed = || members().and_then(|members| property::split(members, text).ok()).unwrap_or_default();
+        let mapped = |kind: &str, name: &str| {
+            acl::require(self.world, self.who, &format!("/mapping/{kind}/{name}"), &["Mapping.Use"])
+        };
+        let unset = || Err(Failure::die("either 'host' or 'mapping' must be set."));
+        let of = |device: &Properties, key: &str| device.get(key).cloned();
+        if drive::indexed(option, "usb") {
+            self.all(&["VM.Config.HWType"])?;
+            let device = parsed();
+            match (of(&device, "host"), of(&device, "mapping")) {
+                (Some(host), _) if host.eq_ignore_ascii_case("spice") => Ok(()),
+                (Some(_), _) => Err(Failure::die(format!("only root can set '{option}' config for real devices"))),
+                (None, Some(name)) => mapped("usb", &name),
+                (None, None) => unset(),
+            }
+        } else if drive::indexed(option, "hostpci") {
+            let device = parsed();
+            match (of(&device, "host"), of(&device, "mapping")) {
+                (Some(_), _) => {
+                    return Err(Failure::die(format!("only root can set '{option}' config for non-mapped devices")));
+                }
+                (None, Some(name)) => {
+                    mapped("pci", &name)?;
+                    self.all(&["VM.Config.HWType"])?;
+                }
+                (None, None) => return unset(),
+            }
+            match device.get("romfile") {
+                Some(_) => Err(Failure::param(option, "only root@pam can set 'romfile' option")),
+                None => Ok(()),
+            }
+        } else if drive::indexed(option, "rng") {
+            self.all(&["VM.Config.HWType"])?;
+            if parsed().get("source").is_some_and(|source| source == "/dev/hwrng") {
+                acl::require(self.world, self.who, "/mapping/hwrng", &["Mapping.Use"])?;
+            }
+            Ok(())
+        } else if drive::indexed(option, "virtiofs") {
+            self.all(&["VM.Config.Disk"])?;
+            mapped("dir", &of(&parsed(), "dirid").unwrap_or_default())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A serial port that is a socket is hardware; a real one is root's. `verb` is what is done to it.
+    pub(super) fn serial(&self, option: &str, is_socket: bool, verb: &str) -> Result<(), Failure> {
+        if is_socket {
+            return self.all(&["VM.Config.HWType"]);
+        }
+        if self.who.is_root() {
+            return Ok(());
+        }
+        Err(Failure::die(format!("only root can {verb} '{option}' config for real devices")))
+    }
+
+    /// What a drive holds decides who may change it.
+    pub(super) fn drive(&self, option: &str, text: &str) -> Result<(), Failure> {
+        let drive = drive::parse(self.world.pve.release.schema(), option, text).unwrap_or_default();
+        if drive::holds_cloudinit(&drive) {
+            self.all(&["VM.Config.Cloudinit", "VM.Config.CDROM"])
+        } else if drive::is_cdrom(&drive) {
+            self.all(&["VM.Config.CDROM"])
+        } else {
+            self.all(&["VM.Config.Disk"])
+        }
+    }
 }
 
 /// SDN.Use on the bridge of every card, or on the tag of the bridge where one is set.
 pub(super) fn bridges(world: &World, who: &Identity, params: &Params) -> Result<(), Failure> {
+    if who.is_root() {
+        return Ok(());
+    }
     let schema = world.pve.release.schema();
     for (option, text) in params.iter().filter(|(option, _)| drive::indexed(option, "net")) {
         let Some(members) = drive::members(schema, option) else { continue };

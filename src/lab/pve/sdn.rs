@@ -115,27 +115,6 @@ pub(super) fn card(schema: &Schema, option: &str, text: Option<&String>) -> Opti
     property::split(members, text?).ok()
 }
 
-/// Pending changes become the configuration, but for cards that still find no address: they go on waiting. Answers why.
-pub(super) fn settle(world: &mut World, vmid: u32) -> Vec<String> {
-    let World { site, pve, .. } = world;
-    let (release, schema) = (pve.release, pve.release.schema());
-    let Some(vm) = pve.vms.get_mut(&vmid) else { return Vec::new() };
-    let (mut waiting, mut log) = (BTreeMap::new(), Vec::new());
-    for (option, text) in &vm.pending {
-        let Some(new) = card(schema, option, text.as_ref()) else { continue };
-        let old = card(schema, option, vm.config.get(option));
-        let owner = (vmid, vm.config.get("name"));
-        if let Err(why) = pve.ipam.replace((site, release), (old.as_ref(), &new), owner, false) {
-            log.push(format!("unable to apply pending change {option} : {why}"));
-            waiting.insert(option.clone(), text.clone());
-        }
-    }
-    vm.pending.retain(|option, _| !waiting.contains_key(option));
-    vm.apply_pending();
-    vm.pending = waiting;
-    log
-}
-
 /// For every card of a VM that was just made.
 pub(super) fn reserve_all(world: &mut World, upid: &str, vmid: u32) {
     let World { site, pve, .. } = world;

@@ -14,17 +14,26 @@ use crate::lab::hardware::{Drive, Firmware, Hardware, Medium, Nic};
 use crate::lab::world::World;
 
 /// The worker of `qmstart`.
-pub(super) fn work(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(), String> {
+pub(super) fn work(world: &mut World, upid: &str, node: &str, vmid: u32, skip_lock: bool) -> Result<(), String> {
     let vm = world.pve.vms.get_mut(&vmid).filter(|vm| vm.node == node).ok_or_else(|| no_config(node, vmid))?;
-    vm.check_lock()?;
     if vm.is_template() {
         return Err("you can't start a vm if it's a template".into());
+    }
+    let resumes = vm.is_suspended();
+    if !resumes && !skip_lock {
+        vm.check_lock()?;
     }
     if hypervisor::is_running(world, vmid) {
         return Err(format!("VM {vmid} already running"));
     }
-    for line in sdn::settle(world, vmid) {
-        world.pve.tasks.log(upid, line);
+    if resumes {
+        if let Some(vm) = world.pve.vms.get_mut(&vmid) {
+            vm.config.remove("lock");
+        }
+        world.pve.tasks.log(upid, "Resuming suspended VM");
+    }
+    for line in super::plug::cold(world, node, vmid, None).into_values() {
+        world.pve.tasks.log(upid, line.trim_end());
     }
     let (warnings, log) = checked(world, upid, node, vmid)?;
     for line in log {
@@ -35,6 +44,9 @@ pub(super) fn work(world: &mut World, upid: &str, node: &str, vmid: u32) -> Resu
     }
     let Some(hardware) = hardware(world, vmid) else { return Err(no_config(node, vmid)) };
     hypervisor::power_on(world, hardware)?;
+    if resumes {
+        world.pve.tasks.log(upid, "Resumed VM, removing state");
+    }
     let pid = world.pve.next_pid();
     if let Some(vm) = world.pve.vms.get_mut(&vmid) {
         vm.paused = false;
@@ -75,6 +87,8 @@ fn checked(world: &mut World, upid: &str, node: &str, vmid: u32) -> Result<(Vec<
         warnings.push("no efidisk configured! Using temporary efivars disk.".to_owned());
     }
     let cards: Vec<(u32, Properties)> = nets(schema, &vm.config).collect();
+    let loose = cards.iter().filter(|(_, card)| card.contains_key("macaddr") && !card.contains_key("bridge"));
+    warnings.extend(loose.map(|(index, _)| format!("Interface 'tap{vmid}i{index}' not attached to any bridge.")));
     let name = vm.config.get("name").cloned();
     for (index, card) in cards {
         let World { site, pve, .. } = &mut *world;

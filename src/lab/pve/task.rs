@@ -26,7 +26,8 @@ pub struct Task {
     pub warnings: u32,
     /// End time and exit status; absent while it runs.
     pub end: Option<(i64, String)>,
-    /// Wakes the worker when the task is to be aborted.
+    /// Wakes the worker when the task is to be aborted. By `notify_one`, which is kept for a worker that has not begun
+    /// to listen; `notify_waiters` would be lost on it.
     pub(super) abort: Arc<Notify>,
 }
 
@@ -79,7 +80,8 @@ impl Tasks {
 
     pub(super) fn log(&mut self, upid: &str, line: impl Into<String>) {
         if let Some(task) = self.get_mut(upid) {
-            task.log.push(line.into());
+            // A line's end is one, whoever wrote it.
+            task.log.extend(line.into().split('\n').map(str::to_owned));
         }
     }
 
@@ -98,7 +100,7 @@ impl Tasks {
         let silent = task.log.is_empty() && !release.nine();
         let status = if silent { "unable to read tail (got 0 bytes)" } else { "unexpected status" };
         task.end = Some((now, status.to_owned()));
-        task.abort.notify_waiters();
+        task.abort.notify_one();
     }
 
     pub(super) fn finish(&mut self, upid: &str, result: Result<(), String>, now: i64) {

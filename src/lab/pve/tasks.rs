@@ -82,7 +82,7 @@ fn no_log(call: &Call) -> Reply {
 /// `DELETE`: aborts a running task; of a finished one it says nothing.
 pub(super) fn abort(call: &mut Call) -> Result<Reply, Failure> {
     readable(call, "Sys.Modify")?;
-    found(call, call.text("upid"))?.abort.notify_waiters();
+    found(call, call.text("upid"))?.abort.notify_one();
     Ok(Reply::Data(Value::Null))
 }
 

@@ -2,6 +2,7 @@
 
 use super::answer::{Failure, Reply};
 use super::call::Call;
+use super::drive;
 use super::hypervisor;
 use super::volume;
 use super::work::{Job, Work};
@@ -31,7 +32,8 @@ pub(super) fn work(world: &mut World, node: &str, vmid: u32, disk: Option<&str>)
     let World { site, pve, fleet, .. } = world;
     let Some(vm) = pve.vms.get_mut(&vmid) else { return };
     for (option, volid) in vm.volumes(schema) {
-        if disk.is_some_and(|disk| disk != option) {
+        // What is unused stays as it is.
+        if disk.is_some_and(|disk| disk != option) || drive::is_unused(&option) {
             continue;
         }
         let base = volid.replace(&format!("vm-{vmid}-disk"), &format!("base-{vmid}-disk"));

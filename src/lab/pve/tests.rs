@@ -313,7 +313,7 @@ proptest! {
     fn no_text_makes_a_parser_panic(text in "\\PC{0,60}", bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let schema = Release::of("9.2").schema();
         for option in ["scsi0", "net0", "efidisk0", "smbios1", "boot", "cpu"] {
-            drop(disks::canonical(schema, option, &text));
+            drop(options::canonical(schema, option, &text));
             drop(drive::parse(schema, option, &text));
         }
         for name in schema.formats.keys() {

@@ -19,19 +19,49 @@ pub(super) type Params = BTreeMap<String, String>;
 pub(super) type Errors = BTreeMap<String, String>;
 
 const UNKNOWN: &str = "property is not defined in schema and the schema does not allow additional properties";
+/// Flags of the processor that a VM may switch, in the order in which each release tells them.
+const CPU_FLAGS_8: &[&str] = &[
+    "pcid",
+    "spec-ctrl",
+    "ibpb",
+    "ssbd",
+    "virt-ssbd",
+    "amd-ssbd",
+    "amd-no-ssb",
+    "pdpe1gb",
+    "md-clear",
+    "hv-tlbflush",
+    "hv-evmcs",
+    "aes",
+];
+const CPU_FLAGS_9: &[&str] = &[
+    "aes",
+    "amd-no-ssb",
+    "amd-ssbd",
+    "hv-evmcs",
+    "hv-tlbflush",
+    "ibpb",
+    "md-clear",
+    "nested-virt",
+    "pcid",
+    "pdpe1gb",
+    "spec-ctrl",
+    "ssbd",
+    "virt-ssbd",
+];
 const MISSING: &str = "property is missing and it is not optional";
 
 /// Verifies the parameters of a call.
 pub(super) fn parameters(schema: &Schema, members: &Members, raw: &Raw) -> Result<Params, Errors> {
-    let errors = object(schema, members, raw);
+    let errors = object(schema, members, raw, "");
     if !errors.is_empty() {
         return Err(errors);
     }
     Ok(raw.iter().map(|(name, value)| (name.clone(), plain(value))).collect())
 }
 
-/// Checks every member; an empty map means that all is well.
-pub(super) fn object(schema: &Schema, members: &Members, raw: &Raw) -> Errors {
+/// Checks every member; an empty map means that all is well. `path` is what stands before their names, `ipconfig0.`.
+pub(super) fn object(schema: &Schema, members: &Members, raw: &Raw, path: &str) -> Errors {
     let mut errors = Errors::new();
     for (name, property) in members {
         if !raw.contains_key(name) && !property.optional && property.alias.is_none() && !name.ends_with("[n]") {
@@ -49,12 +79,10 @@ pub(super) fn object(schema: &Schema, members: &Members, raw: &Raw) -> Errors {
         if let Some(required) = &property.requires
             && !raw.contains_key(required)
         {
-            // `roles` tells the versions apart without a second table: VM.Monitor is gone in 9.
-            let nine = !schema.roles["Administrator"].iter().any(|privilege| privilege == "VM.Monitor");
-            let text = if nine {
-                format!("missing property required by '{name}'")
+            let text = if is_nine(schema) {
+                format!("missing property required by '{path}{name}'")
             } else {
-                format!("missing property - '{name}' requires this property")
+                format!("missing property - '{path}{name}' requires this property")
             };
             // Two complaints about one parameter are joined by these two letters, not by a line's end.
             errors.entry(required.clone()).and_modify(|other| *other = format!("{other}\\n{text}")).or_insert(text);
@@ -112,6 +140,9 @@ fn check_format(schema: &Schema, format: &FormatRef, name: &str, text: &str) -> 
         return formats::check(schema, format, text);
     };
     let properties = property::parse(schema, members, name, text)?;
+    if members.contains_key("cputype") && !properties.contains_key("cputype") {
+        return Err("CPU is missing cputype\n".into());
+    }
     if let Some(cpu) = properties.get("cputype")
         && !schema.cpu_models.contains(cpu)
     {
@@ -120,7 +151,29 @@ fn check_format(schema: &Schema, format: &FormatRef, name: &str, text: &str) -> 
             None => format!("Built-in cputype '{cpu}' is not defined (missing 'custom-' prefix?)\n"),
         });
     }
+    if members.contains_key("cputype") {
+        vm_cpu(schema, &properties)?;
+    }
     Ok(())
+}
+
+/// A VM's own choice of processor says less than a model's definition (qemu-server 9.2:
+/// src/PVE/QemuServer/CPUConfig.pm, `validate_vm_cpu_conf`).
+fn vm_cpu(schema: &Schema, cpu: &property::Properties) -> Result<(), String> {
+    let known: &[&str] = if is_nine(schema) { CPU_FLAGS_9 } else { CPU_FLAGS_8 };
+    let fine = |flag: &str| flag.strip_prefix(['+', '-']).is_some_and(|flag| known.contains(&flag));
+    if cpu.get("flags").is_some_and(|flags| !flags.split(';').all(fine)) {
+        return Err(format!("VM-specific CPU flags must be a subset of: {}\n", known.join(", ")));
+    }
+    if cpu.contains_key("reported-model") {
+        return Err("Property 'reported-model' not allowed in VM-specific CPU config.\n".into());
+    }
+    Ok(())
+}
+
+/// `roles` tells the releases apart without a second table: VM.Monitor is gone in 9.
+fn is_nine(schema: &Schema) -> bool {
+    !schema.roles["Administrator"].iter().any(|privilege| privilege == "VM.Monitor")
 }
 
 fn is_of(kind: Kind, text: &str) -> bool {

@@ -1,12 +1,13 @@
 //! VM configurations: stored text, and how the API shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::drive;
+use super::formats::split_list;
 use super::schema::{Kind, Schema};
 use super::snapshots::Snapshot;
 
@@ -21,6 +22,8 @@ pub struct Vm {
     pub config: Config,
     /// Changes that wait for a stop: new text, or `None` for a deletion.
     pub pending: BTreeMap<String, Option<String>>,
+    /// Pending deletions of disks that free the disk, too.
+    pub(super) forced: BTreeSet<String>,
     pub(super) snapshots: BTreeMap<String, Snapshot>,
     /// The snapshot that the present came from.
     pub(super) parent: Option<String>,
@@ -58,7 +61,8 @@ impl Vm {
         if !self.pending.is_empty() {
             text.push_str("\n[PENDING]\n");
             for (option, change) in &self.pending {
-                let _ = writeln!(text, "{option}: {}", change.as_deref().unwrap_or("delete"));
+                let forced = if self.forced.contains(option) { "!" } else { "" };
+                let _ = writeln!(text, "{forced}{option}: {}", change.as_deref().unwrap_or("delete"));
             }
         }
         hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
@@ -84,11 +88,12 @@ impl Vm {
     /// `GET pending`.
     pub(super) fn shown_pending(&self, schema: &Schema) -> Value {
         let mut rows = vec![json!({ "key": "digest", "value": self.digest() })];
+        rows.extend(self.parent.iter().map(|parent| json!({ "key": "parent", "value": parent })));
         for (option, text) in &self.config {
             let mut row = json!({ "key": option, "value": typed(schema, option, text) });
             match self.pending.get(option) {
                 Some(Some(text)) => row["pending"] = typed(schema, option, text),
-                Some(None) => row["delete"] = 1.into(),
+                Some(None) => row["delete"] = (1 + i32::from(self.forced.contains(option))).into(),
                 None => {}
             }
             rows.push(row);
@@ -101,10 +106,65 @@ impl Vm {
         rows.into()
     }
 
-    /// Pending changes become the configuration, as when a VM stops.
-    pub(super) fn apply_pending(&mut self) {
-        self.config = self.effective();
-        self.pending.clear();
+    /// Notes that `option` is to go.
+    pub(super) fn delete_later(&mut self, option: &str, force: bool) {
+        self.pending.insert(option.to_owned(), None);
+        if force {
+            self.forced.insert(option.to_owned());
+        } else {
+            self.forced.remove(option);
+        }
+    }
+
+    /// Notes that `option` is to become `text`.
+    pub(super) fn set_later(&mut self, option: &str, text: String) {
+        self.forced.remove(option);
+        self.pending.insert(option.to_owned(), Some(text));
+    }
+
+    /// Forgets pending changes that change nothing.
+    pub(super) fn clean_pending(&mut self) {
+        let config = &self.config;
+        self.pending.retain(|option, change| match change {
+            Some(text) => config.get(option) != Some(text),
+            None => config.contains_key(option),
+        });
+        let pending = &self.pending;
+        self.forced.retain(|option| pending.get(option).is_some_and(Option::is_none));
+    }
+
+    /// What every writing of a configuration does (qemu-server 9.2: src/PVE/QemuServer.pm, `write_vm_config`): disks
+    /// that are in use are not unused, and what was called `smp` once is the sockets.
+    pub(super) fn tidy(&mut self, schema: &Schema) {
+        let all =
+            self.config.iter().chain(self.pending.iter().filter_map(|(option, text)| Some((option, text.as_ref()?))));
+        let drives = all.filter(|(option, _)| drive::is_name(option));
+        let used: BTreeSet<String> =
+            drives.filter_map(|(option, text)| drive::parse(schema, option, text)?.remove("file")).collect();
+        self.config.retain(|option, text| !drive::is_unused(option) || !used.contains(text));
+        // A line without text is read back as a blank.
+        let texts = self
+            .config
+            .iter_mut()
+            .chain(self.pending.iter_mut().filter_map(|(option, text)| Some((option, text.as_mut()?))));
+        for (_, text) in texts.filter(|(option, text)| text.is_empty() && *option != "description") {
+            " ".clone_into(text);
+        }
+        if let Some(smp) = self.config.remove("smp")
+            && !self.config.contains_key("sockets")
+        {
+            self.config.remove("cores");
+            self.config.insert("sockets".into(), smp);
+        }
+    }
+
+    /// The devices of `boot: order=`.
+    pub(super) fn boot_order(&self) -> Vec<String> {
+        let order = self
+            .config
+            .get("boot")
+            .and_then(|text| text.split(',').find_map(|part| part.strip_prefix("order=").map(str::to_owned)));
+        order.map_or_else(Vec::new, |order| split_list(&order).into_iter().map(str::to_owned).collect())
     }
 
     pub(super) fn name(&self, vmid: u32) -> String {
@@ -136,6 +196,11 @@ impl Vm {
         self.config.get("protection").is_some_and(|text| text == "1")
     }
 
+    /// Its memory is on a disk, and the next start goes on from there.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.config.get("lock").is_some_and(|lock| lock == "suspended")
+    }
+
     /// `VM is locked (create)`, if it is.
     pub(super) fn check_lock(&self) -> Result<(), String> {
         match self.config.get("lock") {
@@ -157,8 +222,16 @@ impl Vm {
     }
 }
 
+/// How a boot order is stored; an empty one is a blank.
+pub(super) fn print_order(order: &[String]) -> String {
+    if order.is_empty() { " ".to_owned() } else { format!("order={}", order.join(";")) }
+}
+
 /// Scalars as the real parser types them: whole numbers and booleans are numbers, everything else is text.
 fn typed(schema: &Schema, option: &str, text: &str) -> Value {
+    if option == "cipassword" {
+        return "**********".into();
+    }
     let params = schema.endpoint("PUT", "/nodes/{node}/qemu/{vmid}/config").map(|endpoint| &endpoint.params);
     let kind = params.and_then(|params| schema.parameter(params, option)).and_then(|property| property.kind);
     match kind {

@@ -155,7 +155,9 @@ pub(super) fn next_name(site: &Site, volumes: &Volumes, storage: &str, vmid: u32
     let taken: Vec<Option<String>> =
         volumes.keys().filter(|place| place.storage == storage).map(|place| bare(&place.name)).collect();
     let names = (0..10_000).map(|index| format!("vm-{vmid}-disk-{index}"));
-    let free = names.into_iter().find(|name| !taken.contains(&Some(name.clone()))).unwrap_or_default();
+    let base = |name: &str| name.replacen("vm-", "base-", 1);
+    let free = |name: &String| !taken.contains(&Some(name.clone())) && !taken.contains(&Some(base(name)));
+    let free = names.into_iter().find(free).unwrap_or_default();
     match kind {
         Plugin::Directory => format!("{vmid}/{free}.{format}"),
         Plugin::Block { .. } => free,

@@ -16,8 +16,8 @@ use super::hypervisor::Hypervisor;
 use super::power::{Shutdown, Stop};
 use super::snapshots::{self, Deed};
 use super::{
-    clone, config, console, content, create, destroy, download, file, ha, hypervisor, incident, migrate, power,
-    relocate, resize, start, template,
+    clone, config, console, content, create, destroy, download, file, ha, hypervisor, incident, migrate, migration,
+    power, relocate, resize, start, template,
 };
 use crate::lab::clock::{Clock, physics};
 use crate::lab::world::{Shared, World};
@@ -34,6 +34,8 @@ pub(super) struct Job {
     pub vmid: Option<u32>,
     /// The answer is null if it ends within this many seconds.
     pub patience: Option<u64>,
+    /// Root does not mind the VM's `lock`.
+    pub skip_lock: bool,
     /// The answer when it is not the UPID alone.
     pub answer: Option<Answer>,
 }
@@ -60,7 +62,7 @@ pub(super) enum Work {
         size: String,
         digest: Option<String>,
     },
-    Configure(config::Change),
+    Configure(super::change::Change),
     DeleteVolume {
         volid: String,
     },
@@ -71,17 +73,15 @@ pub(super) enum Work {
         disk: Option<String>,
     },
     Clone(clone::Clone),
-    Migrate {
-        target: String,
-        /// Local disks are not to be copied.
-        refuse_local: bool,
-    },
+    Migrate(migrate::Move),
     Move(relocate::Move),
     Give(relocate::Gift),
     Snapshot {
         deed: Deed,
         name: String,
         description: Option<String>,
+        /// The VM runs afterwards.
+        start: bool,
     },
     /// A start or stop that the manager of high availability is asked for.
     Request {
@@ -180,7 +180,7 @@ async fn labour(shared: &Shared, order: &Order, job: &mut Job) -> Result<(), Str
         power::shutdown(shared, order, job, shutdown, clock).await?;
         if matches!(job.work, Work::Reboot(_)) {
             let mut world = shared.lock();
-            return start::work(&mut world, &order.upid, &job.node, job.vmid.unwrap_or(0));
+            return start::work(&mut world, &order.upid, &job.node, job.vmid.unwrap_or(0), false);
         }
         return Ok(());
     }
@@ -194,15 +194,12 @@ fn act(world: &mut World, worker: &Worker) -> Result<(), String> {
     let vmid = worker.job.vmid.unwrap_or(0);
     match &worker.job.work {
         Work::Create(creation) => create::work(world, worker, creation),
-        Work::Start => start::work(world, upid, node, vmid),
-        Work::Stop(_) => power::stop(world, node, vmid),
-        Work::Reset => {
-            hypervisor::reset(world, vmid);
-            Ok(())
-        }
-        Work::Suspend => power::pause(world, vmid, true),
-        Work::Resume => power::pause(world, vmid, false),
-        Work::Destroy { purge, unreferenced } => destroy::work(world, upid, node, vmid, *purge, *unreferenced),
+        Work::Start => start::work(world, upid, node, vmid, worker.job.skip_lock),
+        Work::Stop(_) => power::stop(world, node, vmid, worker.job.skip_lock),
+        Work::Reset => power::reset(world, vmid, worker.job.skip_lock),
+        Work::Suspend => power::pause(world, vmid, true, worker.job.skip_lock),
+        Work::Resume => power::pause(world, vmid, false, worker.job.skip_lock),
+        Work::Destroy { purge, unreferenced } => destroy::work(world, worker, vmid, *purge, *unreferenced),
         Work::Resize { disk, size, digest } => resize::work(world, worker, vmid, disk, size, digest.as_deref()),
         Work::Configure(change) => config::work(world, worker, vmid, change),
         Work::DeleteVolume { volid } => content::delete_work(world, upid, node, volid),
@@ -212,11 +209,15 @@ fn act(world: &mut World, worker: &Worker) -> Result<(), String> {
             Ok(())
         }
         Work::Clone(clone) => clone::work(world, worker, vmid, clone),
-        Work::Migrate { target, refuse_local } => migrate::work(world, worker, vmid, target, *refuse_local),
+        Work::Migrate(order) => migration::work(world, worker, vmid, order),
         Work::Move(order) => relocate::work(world, worker, vmid, order),
         Work::Give(gift) => relocate::give(world, worker, vmid, gift),
-        Work::Snapshot { deed, name, description } => {
-            snapshots::work(world, worker, vmid, *deed, name, description.as_deref())
+        Work::Snapshot { deed, name, description, start } => {
+            snapshots::work(world, worker, vmid, *deed, name, description.as_deref())?;
+            if *start && !hypervisor::is_running(world, vmid) {
+                create::start_beside(world, worker, vmid);
+            }
+            Ok(())
         }
         Work::Request { vmid, start } => {
             ha::write_down(world, upid, *vmid, *start);
@@ -301,6 +302,15 @@ impl Job {
 
     /// A worker that holds no VM's lock.
     pub(super) fn plain(kind: &'static str, node: &str, id: String, work: Work) -> Box<Self> {
-        Box::new(Self { work, kind, id, node: node.to_owned(), vmid: None, patience: None, answer: None })
+        Box::new(Self {
+            work,
+            kind,
+            id,
+            node: node.to_owned(),
+            vmid: None,
+            patience: None,
+            skip_lock: false,
+            answer: None,
+        })
     }
 }

@@ -67,6 +67,8 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"(network script \S+ failed with status) \d+", "$1 N"),
         (r"creation-qemu=[\d.]+,ctime=\d+", "creation-qemu=X,ctime=EPOCH"),
         (r"(/usr/bin/termproxy) \d+", "$1 PORT"),
+        (r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "DATE "),
+        (r"\(duration \d\d:\d\d:\d\d\)", "(duration)"),
         (r"^PVEVNC:[0-9A-F]{8}::\S+$", "PVEVNC"),
     ]
     .map(|(pattern, word)| (Regex::new(pattern).unwrap(), word))
@@ -85,7 +87,7 @@ static TOOLS: LazyLock<Regex> = LazyLock::new(|| {
         "Image resized",
         "swtpm_setup",
         r"--\d{4}-",
-        r"\d{4}-\d\d-\d\d ",
+        r"\d{4}-\d\d-\d\d [\d:]+ (?:\(|ERROR \d|URL:)",
         "Connecting to ",
         "HTTP request sent",
         "Length: ",

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::compare::{Norm, difference};
 use super::wire::{Answer, Connection};
-use super::{files, protocol, socket};
+use super::{files, pace, protocol, socket};
 use crate::lab::clock::Clock;
 use crate::lab::fixture::{Fixture, qcow2};
 use crate::lab::pve::hypervisor::Hypervisor;
@@ -29,25 +28,18 @@ pub(super) struct Play<'a> {
     pub(super) given: String,
     /// The answer to the last request for a console.
     ticket: Value,
+    /// What root got when he logged in.
+    session: Value,
 }
 
 /// The world in which `scenario` plays. What takes time takes none, but for scenarios that are about it.
 fn world(major: u8, fixture: &Value, scenario: &Value) -> Shared {
     let text = |name: &str| scenario[name].as_str().unwrap_or_default();
     let (name, note) = (text("name"), text("note"));
-    let about_time = ["at once", "while the create", "create task runs", "chain without"];
-    let held = note.contains("held for");
-    let slow = about_time.iter().any(|words| name.contains(words));
     let alone = serde_json::json!({ "fixture": fixture, "scenarios": [scenario] });
     let fixture = Fixture::of(&alone, None).unwrap();
     let mut site = fixture.site(Some(major));
-    site.clock = match (held, slow) {
-        // Waits of 10 s.
-        (true, _) => Clock::Realistic { speed: 2.0 },
-        // Requests that have to come before a task ends, on a machine that does other things too.
-        (false, true) => Clock::Realistic { speed: 0.4 },
-        (false, false) => Clock::Instant,
-    };
+    site.clock = pace::clock(name, note, scenario["category"] == "race");
     let shared = Shared::new(site);
     fixture.dress(&mut shared.lock());
     // One that speaks every 10 s would speak at every call of the instant clock.
@@ -55,8 +47,8 @@ fn world(major: u8, fixture: &Value, scenario: &Value) -> Shared {
     shared
 }
 
-/// Whether the scenario's answers are the recorded ones.
-pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result<(), String> {
+/// Where the scenario's answers are not the recorded ones: nowhere, or at these steps.
+pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Vec<String> {
     let shared = world(major, fixture, scenario);
     let ca = SiteCa::new("replay");
     let leaf = ca.leaf(&["pve1".into()], &["127.0.0.1".parse().unwrap()]);
@@ -76,23 +68,27 @@ pub(super) async fn play(major: u8, fixture: &Value, scenario: &Value) -> Result
         names: names.into(),
         given,
         ticket: Value::Null,
+        session: Value::Null,
     };
     if scenario["category"] == "protocol"
         && let Some(outcome) = protocol::play(scenario["name"].as_str().unwrap(), server.address(), &ca.pem()).await
     {
-        return outcome;
+        return outcome.err().into_iter().collect();
     }
     if scenario["name"].as_str().unwrap().ends_with("twice at once") {
-        return play.twice(steps).await;
+        return play.twice(steps).await.err().into_iter().collect();
     }
     if scenario["category"] == "race" && scenario["name"].as_str().unwrap().starts_with("concurrent") {
-        return play.race(steps).await;
+        return play.race(steps).await.err().into_iter().collect();
     }
+    let mut differing = Vec::new();
     for step in steps {
         let name = step["name"].as_str().unwrap_or_default();
-        play.step(name, step).await.map_err(|text| format!("step '{name}': {text}"))?;
+        if let Err(text) = play.step(name, step).await {
+            differing.push(format!("step '{name}': {text}"));
+        }
     }
-    Ok(())
+    differing
 }
 
 impl Play<'_> {
@@ -107,6 +103,9 @@ impl Play<'_> {
         let raw = step["request"].get("raw_first_line").and_then(Value::as_str);
         if raw.is_none() && step["request"]["method"].is_null() {
             return Err("a step of another shape than request and answer".into());
+        }
+        if step["request"]["token"] == ROOT && self.session.is_null() {
+            self.log_in().await?;
         }
         let request = self.request(step, raw);
         let mut connection = Connection::open(self.address, &self.ca).await;
@@ -171,7 +170,11 @@ impl Play<'_> {
         let first = raw.map_or_else(|| format!("{method} {path} HTTP/1.1"), str::to_owned);
         let mut head = format!("{first}\r\nHost: pve1:8006\r\n");
         let token = request["token"].as_str().or(raw.map(|_| "talos@pve!ci"));
-        if let Some(token) = token {
+        if token == Some(ROOT) {
+            let of = |name: &str| self.session[name].as_str().unwrap_or_default();
+            let cookie = format!("Cookie: PVEAuthCookie={}\r\n", escape(of("ticket")));
+            head.extend([cookie.as_str(), "CSRFPreventionToken: ", of("CSRFPreventionToken"), "\r\n"]);
+        } else if let Some(token) = token {
             let secret = self.tokens[token]["secret"].as_str().unwrap_or("00000000-0000-4000-8000-000000000021");
             head.extend(["Authorization: PVEAPIToken=", token, "=", secret, "\r\n"]);
         }
@@ -185,6 +188,22 @@ impl Play<'_> {
             head.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
         [head.as_bytes(), b"\r\n", &body.unwrap_or_default()].concat()
+    }
+
+    /// Root himself, who is no token, comes with a ticket.
+    async fn log_in(&mut self) -> Result<(), String> {
+        if let Some(root) = self.shared.lock().site.users.get_mut(ROOT) {
+            root.password = Some("of-the-lab".into());
+        }
+        let request = serde_json::json!({ "request": {
+            "method": "POST", "path": "/api2/json/access/ticket", "headers": { "Content-Type": "application/x-www-form-urlencoded" },
+            "body": "username=root%40pam&password=of-the-lab",
+        } });
+        let request = self.request(&request, None);
+        let answer = Connection::open(self.address, &self.ca).await.exchange(&request).await;
+        let body = answer.ok_or("no answer to the login")?.body;
+        self.session = serde_json::from_slice::<Value>(&body).unwrap_or_default()["data"].take();
+        Ok(())
     }
 
     fn body(&self, request: &Value) -> Option<Vec<u8>> {
@@ -330,7 +349,7 @@ impl Play<'_> {
     async fn finished(&self, task: &Value) -> Result<(), String> {
         let upid = self.names.get(task["upid"].as_str().unwrap_or_default()).cloned().unwrap_or_default();
         let ended = || self.shared.lock().pve.tasks.get(&upid).is_none_or(|task| task.end.is_some());
-        if !work::until(&self.shared, Duration::from_secs(15), ended).await {
+        if !work::until(&self.shared, pace::LONGEST, ended).await {
             return Err(format!("task {upid} does not end"));
         }
         let world = self.shared.lock();
@@ -357,9 +376,12 @@ impl Play<'_> {
     /// Waits until no task runs.
     pub(super) async fn settle(&self) {
         let quiet = || self.shared.lock().pve.tasks.all.iter().all(|task| task.end.is_some());
-        work::until(&self.shared, Duration::from_secs(15), quiet).await;
+        work::until(&self.shared, pace::LONGEST, quiet).await;
     }
 }
+
+/// Who shows a ticket instead of a token.
+const ROOT: &str = "root@pam";
 
 /// What a form encoder leaves as it is.
 const FORM: percent_encoding::AsciiSet =

@@ -80,8 +80,8 @@ async fn a_vm_moves_to_another_node_and_a_disk_to_another_storage() {
     assert_eq!(lab.data("GET", "/nodes/lab1/qemu/100/config", &[]).await["scsi0"], "fast:vm-100-disk-0,size=4G");
     let here = message(&lab, "POST", "/nodes/lab1/qemu/100/migrate", &[("target", "lab1")]).await;
     assert_eq!(here["target"], "target is local node.");
-    let upid = lab.data("POST", "/nodes/lab1/qemu/100/migrate", &[("target", "lab2")]).await;
-    assert_eq!(lab.exit_of(&upid).await, "storage 'fast' is not available on node 'lab2'");
+    let refused = message(&lab, "POST", "/nodes/lab1/qemu/100/migrate", &[("target", "lab2")]).await;
+    assert_eq!(refused, "storage 'fast' is not available on node 'lab2'\n");
     lab.data("POST", "/nodes/lab1/qemu/100/move_disk", &[("disk", "scsi0"), ("storage", "local-lvm"), ("delete", "1")])
         .await;
     let upid = lab.data("POST", "/nodes/lab1/qemu/100/migrate", &[("target", "lab2")]).await;
@@ -286,4 +286,25 @@ async fn a_login_cookie_wins_over_a_token() {
         async move { request.send().await.unwrap().status().as_u16() }
     };
     assert_eq!((ask("PVEAuthCookie=PVE:root@pam:0::x").await, ask("lang=en").await), (401, 200));
+}
+
+#[tokio::test]
+async fn an_abort_that_comes_before_the_worker_listens_is_heard() {
+    let shared = crate::lab::world::Shared::new(crate::lab::site::Site::default());
+    let who = Identity { user: "root@pam".into(), token: None, separate: false };
+    let upid = {
+        let mut world = shared.lock();
+        let node = world.site.nodes[0].name.clone();
+        let upid = world.pve.tasks.begin(&node, "vncproxy", "100", "root@pam", 0);
+        let params = [("node", node), ("upid", upid.clone())].map(|(name, text)| (name.to_owned(), text)).into();
+        let mut call = call::Call { world: &mut world, who: &who, params, now: 0 };
+        assert!(tasks::abort(&mut call).is_ok());
+        upid
+    };
+    let order = work::Order { upid: upid.clone(), who, spoiled: None };
+    // It would wait 10 s for somebody to connect.
+    work::run(shared.clone(), order, *work::Job::vm("vncproxy", "lab1", 100, work::Work::Console { port: 5900 })).await;
+    let world = shared.lock();
+    let end = world.pve.tasks.get(&upid).and_then(|task| task.end.clone());
+    assert_eq!(end.map(|(_, status)| status).as_deref(), Some("received interrupt"));
 }
