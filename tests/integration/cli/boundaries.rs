@@ -115,22 +115,22 @@ impl User {
         self.desk.home(".talos/config")
     }
 
-    /// Runs a command with something to happen at its boundary number `at`; 0 is nowhere.
-    fn run(&self, arguments: &[&str], how: How, at: usize, log: Option<&Path>) -> Outcome {
+    fn run(&self, arguments: &[&str], blow: &Blow, log: Option<&Path>) -> Outcome {
         let mut command = self.desk.command(arguments);
         let root = self.desk.home("..").canonicalize().expect("it is there");
         command.env("LD_PRELOAD", &SHIM.1).env("BOUNDARY_ROOT", root);
-        command.env("BOUNDARY_AT", at.to_string()).env("BOUNDARY_HOW", how.word());
+        command.env("BOUNDARY_FROM", blow.from).env("BOUNDARY_AT", blow.at.to_string());
+        command.env("BOUNDARY_HOW", blow.how.word());
         if let Some(log) = log {
             command.env("BOUNDARY_LOG", log);
         }
         Outcome::of(command)
     }
 
-    /// The boundaries of a command that nothing happens to.
-    fn boundaries(&self, arguments: &[&str]) -> Vec<String> {
+    /// The boundaries of a command that nothing happens to, from the first on a path with `from` in it.
+    fn boundaries(&self, arguments: &[&str], from: &'static str) -> Vec<String> {
         let log = tempfile::NamedTempFile::new().expect("a file");
-        let outcome = self.run(arguments, How::Before, 0, Some(log.path()));
+        let outcome = self.run(arguments, &Blow { how: How::Before, at: 0, from }, Some(log.path()));
         assert_eq!(outcome.code, Some(0), "{outcome:#?}");
         let text = std::fs::read_to_string(log.path()).expect("the log");
         let calls: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -217,14 +217,35 @@ impl User {
     }
 }
 
-/// Something that happens to a create.
+/// Something that happens to a command.
 #[derive(Clone, Copy, Debug)]
 struct Blow {
-    /// The bundle is there before.
-    given: bool,
-    at: usize,
     how: How,
+    /// At which of the calls that it can happen to, from 1; 0 is never.
+    at: usize,
+    /// Calls are counted from the first on a path with this in it.
+    from: &'static str,
 }
+
+impl Blow {
+    /// At each of `calls`, which were counted from `from` on.
+    fn each(calls: &[String], from: &'static str, ways: &[How]) -> Vec<Self> {
+        let ways = ways.iter().copied();
+        ways.flat_map(|how| {
+            let fitting = calls.iter().filter(|call| how.fits(call)).count();
+            (1..=fitting).map(move |at| Self { how, at, from })
+        })
+        .collect()
+    }
+
+    /// Whether the bundle is there before: where it is made, calls are counted from its own.
+    fn given(&self) -> bool {
+        self.from.is_empty()
+    }
+}
+
+/// In the path of every file that the bundle is written with.
+const BUNDLE_FILE: &str = "bundle.yaml";
 
 /// Plays lives on every core, each worker with a user and a lab of its own; answers what was wrong.
 fn play<T: std::fmt::Debug + Sync>(
@@ -235,7 +256,7 @@ fn play<T: std::fmt::Debug + Sync>(
     let work = || {
         let mut user = User::new();
         while let Some((blow, more)) = lives.get(next.fetch_add(1, Ordering::Relaxed)) {
-            user.fresh(blow.given);
+            user.fresh(blow.given());
             let lived = std::panic::catch_unwind(AssertUnwindSafe(|| life(&user, blow, more)));
             let wrong = lived.unwrap_or_else(|_| vec![String::from("panicked: see above")]);
             if !wrong.is_empty() {
@@ -256,8 +277,8 @@ fn play<T: std::fmt::Debug + Sync>(
 
 /// The boundaries of clean commands.
 struct Clean {
-    /// Of a create that makes its bundle: making it costs more than all the rest, so of this run those boundaries are
-    /// tried that have to do with the bundle.
+    /// Of a create that makes its bundle, from the bundle's first to a few after its last: making it costs more than
+    /// all the rest, so of such a run no others are tried.
     making: Vec<String>,
     /// Of a create that finds its bundle.
     there: Vec<String>,
@@ -268,32 +289,26 @@ impl Clean {
     fn lives() -> Self {
         let user = User::new();
         user.fresh(false);
-        let making = user.boundaries(CREATE);
-        user.boundaries(DESTROY);
+        let mut making = user.boundaries(CREATE, BUNDLE_FILE);
+        let last = making.iter().rposition(|call| call.contains(BUNDLE_FILE)).expect("it is written");
+        // The record that it is written, and as much of another lane's.
+        making.truncate(last + 1 + 4);
+        user.boundaries(DESTROY, "");
         assert_none(&user.remains(false));
         user.fresh(true);
-        let (there, back) = (user.boundaries(CREATE), user.boundaries(DESTROY));
+        let (there, back) = (user.boundaries(CREATE, ""), user.boundaries(DESTROY, ""));
         assert_none(&user.remains(true));
         Self { making, there, back }
     }
 
-    /// Boundaries of writing the bundle: its own, and those of the records before and after it.
-    fn bundle(&self) -> std::ops::RangeInclusive<usize> {
-        let is = |call: &String| call.contains("bundle.yaml");
-        let first = self.making.iter().position(is).expect("it is written") + 1;
-        let last = self.making.iter().rposition(is).expect("it is written") + 1;
-        first.saturating_sub(2)..=last + 3
-    }
-
     /// Everything that can happen to a create in one of these `ways`.
     fn blows(&self, ways: &[How]) -> Vec<Blow> {
-        let blow = |given| move |(at, how)| Blow { given, at, how };
-        let making = at_each(&self.making, ways).into_iter().filter(|(at, _)| self.bundle().contains(at));
-        making.map(blow(false)).chain(at_each(&self.there, ways).into_iter().map(blow(true))).collect()
+        let making = Blow::each(&self.making, BUNDLE_FILE, ways).into_iter();
+        making.chain(Blow::each(&self.there, "", ways)).collect()
     }
 
     fn story(&self) -> String {
-        let (bundle, there) = (self.bundle().count(), &self.there);
+        let (bundle, there) = (self.making.len(), &self.there);
         format!("{} boundaries of create ({}) and {bundle} around its bundle", there.len(), kinds(there))
     }
 }
@@ -306,12 +321,6 @@ fn kinds(calls: &[String]) -> String {
     }
     let kinds: Vec<_> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     kinds.join(", ")
-}
-
-/// Boundaries of `calls`, counted from 1, at which `how` can happen.
-fn at_each(calls: &[String], ways: &[How]) -> Vec<(usize, How)> {
-    let at = calls.iter().enumerate();
-    at.flat_map(|(at, call)| ways.iter().filter(|how| how.fits(call)).map(move |how| (at + 1, *how))).collect()
 }
 
 /// Expects a command to end with one of `codes`.
@@ -332,20 +341,20 @@ const DEATHS: [How; 2] = [How::Before, How::Torn];
 #[test]
 fn dies_at_each_and_is_resumed() {
     let clean = Clean::lives();
-    let (deaths, again) = (clean.blows(&DEATHS), at_each(&clean.back, &DEATHS));
+    let (deaths, again) = (clean.blows(&DEATHS), Blow::each(&clean.back, "", &DEATHS));
     assert!(deaths.len() >= again.len(), "every boundary of the way back has its turn");
     let lives: Vec<_> = deaths.into_iter().zip(again.iter().copied().cycle()).collect();
     let begun = std::time::Instant::now();
-    let wrong = play(&lives, |user, blow, (at, how)| {
+    let wrong = play(&lives, |user, blow, again| {
         let before = user.bootstraps();
-        let mut wrong = Vec::from_iter(ends(&user.run(CREATE, blow.how, blow.at, None), &[None]));
+        let mut wrong = Vec::from_iter(ends(&user.run(CREATE, blow, None), &[None]));
         wrong.extend(user.unwhole());
         wrong.extend(ends(&user.desk.run(CREATE), &[Some(0)]));
         wrong.extend(user.unwhole());
         wrong.extend(user.healthy());
-        wrong.extend(ends(&user.run(DESTROY, *how, *at, None), &[None]));
+        wrong.extend(ends(&user.run(DESTROY, again, None), &[None]));
         wrong.extend(user.unwhole());
-        taken_away(user, blow.given, &mut wrong);
+        taken_away(user, blow.given(), &mut wrong);
         let bootstraps = user.bootstraps() - before;
         wrong.extend((bootstraps != 1).then(|| format!("{bootstraps} bootstraps")));
         wrong
@@ -369,8 +378,8 @@ fn dies_at_each_and_is_destroyed() {
     let begun = std::time::Instant::now();
     let wrong = play(&lives, |user, blow, ()| {
         let before = user.bootstraps();
-        let mut wrong = Vec::from_iter(ends(&user.run(CREATE, blow.how, blow.at, None), &[None]));
-        taken_away(user, blow.given, &mut wrong);
+        let mut wrong = Vec::from_iter(ends(&user.run(CREATE, blow, None), &[None]));
+        taken_away(user, blow.given(), &mut wrong);
         let bootstraps = user.bootstraps() - before;
         wrong.extend((bootstraps > 1).then(|| format!("{bootstraps} bootstraps")));
         wrong
@@ -392,12 +401,12 @@ fn the_disk_is_full_at_each() {
     let lives: Vec<_> = clean.blows(&[How::Once, How::Full]).into_iter().map(|blow| (blow, ())).collect();
     let (begun, codes) = (std::time::Instant::now(), Mutex::new(BTreeMap::<i32, usize>::new()));
     let wrong = play(&lives, |user, blow, ()| {
-        let outcome = user.run(CREATE, blow.how, blow.at, None);
+        let outcome = user.run(CREATE, blow, None);
         let mut wrong = user.unwhole();
         let code = outcome.code.unwrap_or(-1);
         *codes.lock().expect("no panic").entry(code).or_default() += 1;
         match (code, blow.how) {
-            (3 | 4, _) => wrong.extend(user.remains(blow.given)),
+            (3 | 4, _) => wrong.extend(user.remains(blow.given())),
             (5, How::Full) if outcome.err.contains("pvetalos destroy --profile small") => {}
             _ => wrong.push(format!("{outcome:?}")),
         }
@@ -405,7 +414,7 @@ fn the_disk_is_full_at_each() {
             wrong.extend(ends(&user.desk.run(CREATE), &[Some(0)]));
             wrong.extend(user.healthy());
         }
-        taken_away(user, blow.given, &mut wrong);
+        taken_away(user, blow.given(), &mut wrong);
         wrong
     });
     let codes = codes.into_inner().expect("no panic");

@@ -2,9 +2,12 @@
  *
  * Loaded by the dynamic linker before the C library (LD_PRELOAD), so the program
  * needs no hook of its own. It counts the calls that change something below one
- * directory, from 1, and at the one whose turn it is does what it was told:
+ * directory and that this can happen to, from 1, and at the one whose turn it is
+ * does what it was told. What the program does side by side it does in any order,
+ * so the number of a call among all of them would be another one in every run.
  *
  *   BOUNDARY_ROOT  the directory
+ *   BOUNDARY_FROM  a part of a path: counting begins with the first call on such a one
  *   BOUNDARY_AT    the number of the call; 0 is never
  *   BOUNDARY_HOW   "before": SIGKILL instead of the call
  *                  "torn":   SIGKILL after the first half of the bytes, for a write
@@ -33,8 +36,9 @@
 
 enum fate { PASS, TEAR, REFUSE };
 
-static char root[PATH_MAX];
+static char root[PATH_MAX], from[PATH_MAX];
 static long at, count;
+static int begun;
 static char how[16];
 static int tape = -1;
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
@@ -42,6 +46,7 @@ static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 __attribute__((constructor)) static void begin(void) {
     const char *text = getenv("BOUNDARY_ROOT");
     if (text) snprintf(root, sizeof root, "%s", text);
+    if ((text = getenv("BOUNDARY_FROM"))) snprintf(from, sizeof from, "%s", text);
     if ((text = getenv("BOUNDARY_AT"))) at = atol(text);
     if ((text = getenv("BOUNDARY_HOW"))) snprintf(how, sizeof how, "%s", text);
     if ((text = getenv("BOUNDARY_LOG")))
@@ -78,18 +83,19 @@ static enum fate judge(const char *call, const char *path, int needs_space, int 
     enum fate fate = PASS;
     if (!is_below(path)) return PASS;
     pthread_mutex_lock(&turn);
-    count++;
-    if (tape >= 0) {
+    begun = begun || strstr(path + strlen(root), from);
+    if (begun && tape >= 0) {
         char line[PATH_MAX + 64];
         int length = snprintf(line, sizeof line, "%s %s\n", call, path + strlen(root) + 1);
         syscall(SYS_write, tape, line, (size_t)length);
     }
-    if (at && count == at) {
-        if (strcmp(how, "before") == 0) die();
-        if (strcmp(how, "torn") == 0) fate = writes ? TEAR : PASS;
-        if (strcmp(how, "once") == 0 && needs_space) fate = REFUSE;
+    int kills = strcmp(how, "before") == 0, tears = strcmp(how, "torn") == 0, fills = strcmp(how, "full") == 0;
+    int can_happen = kills || (tears ? writes : needs_space);
+    if (begun && at && can_happen) {
+        count++;
+        if (count == at && kills) die();
+        if (count == at || (count > at && fills)) fate = tears ? TEAR : REFUSE;
     }
-    if (at && count >= at && strcmp(how, "full") == 0 && needs_space) fate = REFUSE;
     pthread_mutex_unlock(&turn);
     if (fate == REFUSE) errno = ENOSPC;
     return fate;
