@@ -153,10 +153,10 @@ pub(super) fn adopt(world: &mut World, vmid: u32, started: bool) {
 
 /// `GET /cluster/ha/groups`: from release 9 on, rules have taken their place, and a site without groups counts as migrated.
 pub(super) fn groups(call: &Call) -> Result<Reply, Failure> {
-    match call.release().nine() {
-        true => Err(Failure::die("cannot index groups: ha groups have been migrated to rules")),
-        false => Ok(Reply::Data(json!([]))),
+    if call.release().nine() {
+        return Err(Failure::die("cannot index groups: ha groups have been migrated to rules"));
     }
+    Ok(Reply::Data(json!([])))
 }
 
 /// `GET /cluster/ha/status/current`
