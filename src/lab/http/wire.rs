@@ -133,7 +133,11 @@ fn switching(bytes: &[u8]) -> Vec<u8> {
 fn malformed(first: &[u8]) -> Vec<u8> {
     let line = String::from_utf8_lossy(first).into_owned();
     let line = line.lines().next().unwrap_or_default();
-    let version = line.rsplit_once(" HTTP/").map(|(_, version)| version).filter(|version| !version.starts_with("1."));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let stranger = |version: &&str| {
+        version.split_once('.').is_some_and(|(major, minor)| major != "1" && digits(major) && digits(minor))
+    };
+    let version = line.rsplit_once(" HTTP/").map(|(_, version)| version).filter(stranger);
     let (status, text) = match version {
         Some(version) => (506, format!("http protocol version {version} not supported")),
         None => (400, "bad request".to_owned()),
@@ -203,7 +207,9 @@ mod tests {
     fn first_lines_that_are_no_request_have_their_own_answers() {
         let text = |line: &[u8]| String::from_utf8(malformed(line)).unwrap();
         assert!(text(b"GET / HTTP/2.0\r\n").starts_with("HTTP/1.1 506 http protocol version 2.0 not supported\r\n"));
-        assert!(text(b"FOO\r\n").ends_with("\r\n\r\nbad request"));
+        for line in [&b"FOO\r\n"[..], b"GET / HTTP/1\r\n"] {
+            assert!(text(line).ends_with("\r\n\r\nbad request"));
+        }
     }
 
     #[test]

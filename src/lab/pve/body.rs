@@ -3,7 +3,8 @@
 use percent_encoding::percent_decode;
 use serde_json::Value;
 
-use super::verify::Raw;
+use super::json_fault;
+use super::verify::{Raw, plain};
 
 /// A body that cannot be read: the whole answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,7 +14,12 @@ pub(super) struct Unreadable(pub u16, pub String);
 /// raw `=` of a part is lost. A repeated name becomes a list.
 pub(super) fn form(text: &[u8]) -> Raw {
     let mut raw = Raw::new();
-    for part in text.split(|byte| matches!(byte, b'&' | b';')).filter(|part| !part.is_empty()) {
+    // Empty parts at the end are no parts; elsewhere they are a parameter without a name.
+    let filled = text.iter().rposition(|byte| !matches!(byte, b'&' | b';')).map_or(0, |last| last + 1);
+    if filled == 0 {
+        return raw;
+    }
+    for part in text[..filled].split(|byte| matches!(byte, b'&' | b';')) {
         let mut pieces = part.split(|byte| *byte == b'=');
         let name = decode(pieces.next().unwrap_or_default());
         let value = Value::String(decode(pieces.next().unwrap_or_default()));
@@ -38,13 +44,15 @@ pub(super) fn json(text: &[u8]) -> Result<Raw, Unreadable> {
     let at = |line: u32| format!(" at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line {line}.\n");
     match serde_json::from_slice::<Value>(text) {
         Ok(Value::Object(object)) => Ok(object.into_iter().collect()),
+        Ok(Value::Null) => Ok(Raw::new()),
+        Ok(single @ (Value::String(_) | Value::Number(_))) => {
+            let text = format!("Can't use string (\"{}\") as a HASH ref while \"strict refs\" in use", plain(&single));
+            Err(Unreadable(500, format!("{text}{}", at(978))))
+        }
         Ok(_) => Err(Unreadable(500, format!("Not a HASH reference{}", at(978)))),
         Err(error) => {
-            let offset = error.column().min(text.len());
-            let rest = String::from_utf8_lossy(&text[offset..]).into_owned();
-            let before = if rest.is_empty() { "(end of string)".to_owned() } else { rest };
-            let what = "malformed JSON string, neither tag, array, object, number, string or atom";
-            Err(Unreadable(500, format!("{what}, at character offset {offset} (before \"{before}\"){}", at(934))))
+            let fault = json_fault::of(&String::from_utf8_lossy(text)).unwrap_or_else(|| error.to_string());
+            Err(Unreadable(500, format!("{fault}{}", at(934))))
         }
     }
 }

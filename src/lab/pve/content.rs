@@ -138,7 +138,7 @@ pub(super) fn list(call: &mut Call) -> Result<Reply, Failure> {
             // What lies there of a kind that the storage is not for is not looked at.
             && definition.content.iter().any(|content| content == volume.content);
         let volid = format!("{name}:{}", place.name);
-        if !wanted || sources::volume_access(world, call.who, vmid, &volid, None).is_err() {
+        if !wanted || sources::volume_access(world, call.who, None, &volid, None).is_err() {
             continue;
         }
         let mut row = json!({

@@ -16,6 +16,12 @@ pub(super) fn run(call: &mut Call, method: &str, path: &str) -> Result<Reply, Fa
     if let Some(listing) = call.schema().directories.get(path).filter(|_| method == "GET") {
         return Ok(Reply::Data(listing.clone()));
     }
+    if call.schema().endpoint(method, path).is_some_and(|endpoint| endpoint.known_only) {
+        if path.contains("/qemu/{vmid}") {
+            call.vm()?;
+        }
+        return unplayed(method, path);
+    }
     match path.strip_prefix("/nodes/{node}") {
         Some(rest) => match rest.strip_prefix("/qemu") {
             Some(rest) => vm(call, method, rest, path),
@@ -137,7 +143,8 @@ fn site(call: &mut Call, method: &str, path: &str) -> Result<Reply, Failure> {
         ("GET", "/cluster/sdn/zones") => Ok(sdn::zones(call)),
         ("GET", "/cluster/sdn/vnets") => Ok(sdn::all_vnets(call)),
         ("GET", "/cluster/sdn/ipams/{ipam}/status") => sdn::status(call),
-        ("GET", "/cluster/backup" | "/cluster/replication" | "/cluster/ha/groups") => Ok(Reply::Data(json!([]))),
+        ("GET", "/cluster/backup" | "/cluster/replication") => Ok(Reply::Data(json!([]))),
+        ("GET", "/cluster/ha/groups") => ha::groups(call),
         ("GET", "/cluster/ha/resources") => Ok(ha::list(call)),
         ("POST", "/cluster/ha/resources") => ha::create(call),
         ("GET", "/cluster/ha/resources/{sid}") => ha::get(call),

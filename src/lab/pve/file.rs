@@ -49,11 +49,11 @@ pub(super) fn upload(call: &mut Call, data: Bytes) -> Result<Reply, Failure> {
     if !volume::is_file_based(definition) {
         return Err(Failure::die(format!("can't upload to storage type '{}'", definition.kind)));
     }
+    let name = normalise(call.text("filename"));
+    check_name(&content, &name)?;
     if !definition.content.contains(&content) {
         return Err(Failure::die(format!("storage '{storage}' does not support '{content}' content")));
     }
-    let name = normalise(call.text("filename"));
-    check_name(&content, &name)?;
     let checksum = call.opt("checksum").map(|sum| (call.text("checksum-algorithm").to_owned(), sum.to_owned()));
     let temporary = format!("/var/tmp/pveupload-{}", uuid::Uuid::new_v4().simple());
     let upload = Upload { storage, content, name, checksum, data, temporary };

@@ -41,6 +41,7 @@ fn check_code(schema: &Schema, code: &str, value: &str) -> Result<(), String> {
     let text = |template: &str| template.replace("{value}", value).replace("{item}", value);
     for pre in &rule.pre {
         let hit = match pre.condition.as_str() {
+            "length>8" => value.len() > 8,
             "length<2" => value.len() < 2,
             "length<3" => value.len() < 3,
             "length>64" => value.len() > 64,

@@ -151,15 +151,31 @@ pub(super) fn adopt(world: &mut World, vmid: u32, started: bool) {
     world.pve.ha.insert(vmid, Resource { options, underway: false });
 }
 
+/// `GET /cluster/ha/groups`: from release 9 on, rules have taken their place, and a site without groups counts as migrated.
+pub(super) fn groups(call: &Call) -> Result<Reply, Failure> {
+    if call.release().nine() {
+        return Err(Failure::die("cannot index groups: ha groups have been migrated to rules"));
+    }
+    Ok(Reply::Data(json!([])))
+}
+
 /// `GET /cluster/ha/status/current`
 pub(super) fn status(call: &mut Call) -> Reply {
     let world = &*call.world;
     let quorate = i32::from(world.pve.quorate);
     let node = &world.site.nodes[0].name;
     let mut rows = vec![json!({
-        "id": "quorum", "type": "quorum", "node": node, "status": if quorate == 1 { "OK" } else { "No quorum" },
-        "quorate": quorate,
+        "id": "quorum", "type": "quorum", "node": node, "quorate": quorate,
+        "status": if quorate == 1 { "OK".to_owned() } else { format!("No quorum on node '{node}'!") },
     })];
+    if world.pve.release.nine() {
+        // The manager holds its watchdog only while it has something to manage.
+        let (state, watchdog) = if world.pve.ha.is_empty() { ("standby", "standby") } else { ("armed", "active") };
+        rows.push(json!({
+            "id": "fencing", "type": "fencing", "node": node, "armed-state": state,
+            "status": format!("{state} (CRM watchdog {watchdog})"),
+        }));
+    }
     for (vmid, resource) in &world.pve.ha {
         let on = world.pve.vms.get(vmid).map_or("", |vm| vm.node.as_str());
         let (sid, state) = (format!("vm:{vmid}"), resource.state());

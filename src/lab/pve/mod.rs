@@ -47,6 +47,7 @@ mod groups;
 mod ha;
 pub mod hypervisor;
 mod incident;
+mod json_fault;
 mod login;
 mod machine;
 mod migrate;

@@ -54,7 +54,7 @@ pub(super) fn head(shared: &Shared, request: &Request, peer: &Peer) -> Result<As
     let method = request.method().as_str().to_owned();
     if !["GET", "POST", "PUT", "DELETE"].contains(&method.as_str()) {
         let reason = format!("method '{method}' not available");
-        return Err(Box::new(answer::dress(server::answer(501, &reason, "", ""))));
+        return Err(Box::new(answer::bare(501, &reason)));
     }
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     if request.headers().contains_key(TRANSFER_ENCODING) {
@@ -65,6 +65,9 @@ pub(super) fn head(shared: &Shared, request: &Request, peer: &Peer) -> Result<As
         return refuse(501, format!("Unexpected content for method '{method}'"));
     }
     let full = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
+    if full.trim_end_matches('/') == "/api2" {
+        return refuse(501, "no such uri".into());
+    }
     let Some(rest) = full.strip_prefix("/api2/") else {
         let text = format!("no such file '{full}'");
         return Err(Box::new(answer::dress(server::answer(500, &text, "", format!("{text}\n")))));
@@ -120,9 +123,7 @@ pub(super) async fn read(asked: &Asked, request: Request) -> Result<Sent, Unread
         let body = server::body(request.into_body(), UPLOAD_LIMIT).await.ok_or(Unread::Hangup)?;
         return match upload::parse(&body, boundary) {
             Ok(parts) => Ok(Sent { raw: parts.fields, file: Some(parts.file) }),
-            Err(upload::Broken::BadRequest) => {
-                Err(Unread::Answer(Box::new(answer::dress(server::answer(400, "Bad Request", "", "")))))
-            }
+            Err(upload::Broken::BadRequest) => Err(Unread::Answer(Box::new(answer::bare(400, "Bad Request")))),
             Err(upload::Broken::Died(text)) => Err(Unread::Answer(Box::new(answer::plain(500, &text)))),
         };
     }
@@ -130,7 +131,8 @@ pub(super) async fn read(asked: &Asked, request: Request) -> Result<Sent, Unread
         return Err(Unread::Hangup);
     }
     let json = kind.as_deref().is_some_and(|kind| kind.starts_with("application/json"));
-    let form = kind.as_deref().is_none_or(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    let form =
+        kind.as_deref().is_none_or(|kind| kind.is_empty() || kind.starts_with("application/x-www-form-urlencoded"));
     if !json && !form && length > 0 {
         let kind = kind.unwrap_or_default();
         return refuse(506, &format!("upload 'Content-Type '{kind}' not implemented"));
@@ -139,7 +141,7 @@ pub(super) async fn read(asked: &Asked, request: Request) -> Result<Sent, Unread
         return refuse(501, "for data too large");
     }
     let body = server::body(request.into_body(), FORM_LIMIT).await.ok_or(Unread::Hangup)?;
-    if json && !body.is_empty() {
+    if json {
         return match body::json(&body) {
             Ok(raw) => Ok(Sent { raw, file: None }),
             Err(body::Unreadable(status, text)) => refuse(status, &text),

@@ -44,6 +44,9 @@ pub(super) struct Endpoint {
     /// API tokens may call it.
     pub token: bool,
     pub params: Members,
+    /// The lab refuses it as the site does, for want of a privilege or for a wrong parameter, and plays no more of it.
+    #[serde(default)]
+    pub known_only: bool,
 }
 
 /// A parameter or a member of a property string.

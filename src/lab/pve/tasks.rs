@@ -81,8 +81,13 @@ fn no_log(call: &Call) -> Reply {
 
 /// `DELETE`: aborts a running task; of a finished one it says nothing.
 pub(super) fn abort(call: &mut Call) -> Result<Reply, Failure> {
+    let upid = call.text("upid");
+    if is_upid(upid) {
+        // Whether there is such a task is told to everybody.
+        found(call, upid)?;
+    }
     readable(call, "Sys.Modify")?;
-    found(call, call.text("upid"))?.abort.notify_one();
+    found(call, upid)?.abort.notify_one();
     Ok(Reply::Data(Value::Null))
 }
 

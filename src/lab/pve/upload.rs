@@ -4,6 +4,7 @@
 //! it is part of the file (pve-http-server: src/PVE/APIServer/AnyEvent.pm).
 
 use bytes::Bytes;
+use regex::bytes::Regex;
 
 use super::verify::Raw;
 
@@ -33,54 +34,70 @@ pub(super) fn boundary(content_type: &str) -> Option<&str> {
     value.split_whitespace().next()
 }
 
-/// Takes the body apart.
+/// Takes the body apart, with the expressions upstream looks for. Those are lazy and look beyond a part, so that a part
+/// nobody knows becomes a piece of the next one's head.
 pub(super) fn parse(body: &Bytes, boundary: &str) -> Result<Parts, Broken> {
     let failed = || Broken::Died(format!("upload failed {AT} 1370.\n"));
-    let start = format!("--{boundary}\r\n");
+    let delimiter = format!("--{}\\r?\\n", regex::escape(boundary));
+    let first = matcher(&delimiter)?.find(body).ok_or_else(failed)?;
+    let mut at = first.start();
     let mut fields = Raw::new();
-    let mut at = 0;
-    loop {
-        let rest = &body[at..];
-        if !rest.starts_with(start.as_bytes()) {
-            return Err(failed());
-        }
-        let head_end = find(rest, b"\r\n\r\n").ok_or_else(failed)?;
-        let head = String::from_utf8_lossy(&rest[start.len()..head_end.max(start.len())]).into_owned();
-        let first = head.lines().next().unwrap_or_default();
-        let content = at + head_end + 4;
-        let disposition = first.strip_prefix("Content-Disposition: form-data; name=\"").ok_or_else(failed)?;
-        let (name, after) = disposition.split_once('"').ok_or_else(failed)?;
-        if let Some(file) = after.strip_prefix("; filename=\"").and_then(|file| file.strip_suffix('"')) {
-            if name != "filename" {
-                let text = format!("wrong field name '{name}' for file upload, expected 'filename'");
-                return Err(Broken::Died(format!("{text} {AT} 1325.\n")));
-            }
-            fields.insert("filename".into(), file.into());
-            return Ok(Parts { fields, file: file_part(body, content, boundary) });
-        }
-        if !FIELDS.contains(&name) {
-            return Err(Broken::BadRequest);
-        }
-        let separator = format!("\r\n--{boundary}");
-        let end = find(&body[content..], separator.as_bytes()).ok_or_else(failed)?;
-        let value = String::from_utf8_lossy(&body[content..content + end]).into_owned();
-        fields.insert(name.to_owned(), value.trim().into());
-        at = content + end + 2;
+    for name in FIELDS {
+        let sought = format!("^{delimiter}.*?Content-Disposition: (.*?); name=\"{name}\"(.*?{delimiter})");
+        let Some(found) = matcher(&sought)?.captures(window(body, at)) else { continue };
+        of_form(&found[1])?;
+        let after = at + found.get(2).map_or(0, |rest| rest.start());
+        let start = skip_head(body, after)?;
+        let Some(next) = matcher(&delimiter)?.find(&body[start..]) else { continue };
+        let value = String::from_utf8_lossy(&body[start..start + next.start()]).into_owned();
+        fields.insert((*name).to_owned(), value.trim().into());
+        at = start + next.start();
     }
+    let sought = format!("^{delimiter}Content-Disposition: (.*?); name=\"(.*?)\"; filename=\"([^\"]+)\"");
+    let found = matcher(&sought)?.captures(window(body, at)).ok_or_else(failed)?;
+    of_form(&found[1])?;
+    let name = String::from_utf8_lossy(&found[2]);
+    if name != "filename" {
+        let text = format!("wrong field name '{name}' for file upload, expected 'filename'");
+        return Err(died(format!("{text} {AT} 1325.\n")));
+    }
+    // Bytes, not letters: each byte of a letter beyond ASCII is one that no file name may have.
+    let file: String = found[3].iter().map(|byte| char::from(*byte)).collect();
+    fields.insert("filename".into(), file.trim().into());
+    let start = skip_head(body, at + found[0].len())?;
+    let close = matcher(&format!("(?:\\r?\\n)?--{}--", regex::escape(boundary)))?;
+    let end = close.find(&body[start..]).ok_or_else(failed)?;
+    Ok(Parts { fields, file: body.slice(start..start + end.start()) })
 }
 
-/// From `start` up to the closing boundary at the very end of the body.
-fn file_part(body: &Bytes, start: usize, boundary: &str) -> Bytes {
-    let rest = body.slice(start..);
-    let close = format!("--{boundary}--");
-    let trimmed = rest.strip_suffix(b"\r\n").unwrap_or(&rest);
-    let Some(inner) = trimmed.strip_suffix(close.as_bytes()) else { return rest };
-    let inner = inner.strip_suffix(b"\r\n").unwrap_or(inner);
-    rest.slice(..inner.len())
+/// Where fields are looked for: upstream looks in what has come by then, and a file is longer.
+const WINDOW: usize = 64 * 1024;
+
+fn window(body: &Bytes, at: usize) -> &[u8] {
+    &body[at..body.len().min(at + WINDOW)]
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+fn matcher(text: &str) -> Result<Regex, Broken> {
+    Regex::new(&format!("(?s-u){text}")).map_err(|_| Broken::BadRequest)
+}
+
+/// The start of a part's data: behind the empty line, if there is one.
+fn skip_head(body: &Bytes, at: usize) -> Result<usize, Broken> {
+    Ok(matcher("(?:\\r?\\n){2}")?.find(&body[at..]).map_or(at, |blank| at + blank.end()))
+}
+
+fn of_form(disposition: &[u8]) -> Result<(), Broken> {
+    if disposition == b"form-data" {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(disposition);
+    Err(died(format!("wrong Content-Disposition '{text}' in multipart, expected 'form-data'\n")))
+}
+
+/// A text whose first line has a carriage return makes no status line.
+fn died(text: String) -> Broken {
+    let first = text.split('\n').next().unwrap_or_default();
+    if first.contains('\r') { Broken::BadRequest } else { Broken::Died(text) }
 }
 
 #[cfg(test)]
@@ -104,9 +121,10 @@ mod tests {
 
     #[test]
     fn what_follows_the_file_is_the_file() {
-        let parts = parse(&body(&[FILE, CONTENT]), "B").unwrap();
-        assert!(!parts.fields.contains_key("content"));
-        assert!(parts.file.starts_with(b"ABC\r\n--B\r\nContent-Disposition"));
+        let parts = parse(&body(&[CONTENT, FILE, "\r\nmore"]), "B").unwrap();
+        assert!(parts.file.starts_with(b"ABC\r\n--B\r\n\r\nmore"));
+        let trailing = Bytes::from([&body(&[CONTENT, FILE])[..], b"trailing"].concat());
+        assert_eq!(parse(&trailing, "B").unwrap().file, "ABC");
     }
 
     #[test]
@@ -117,6 +135,8 @@ mod tests {
         assert!(died(parse(&body(&[&FILE.replace("\"filename\"", "\"file\"")]), "B")));
         assert!(died(parse(&Bytes::from("--B\r\n\r\n\r\n"), "B")));
         assert!(died(parse(&Bytes::new(), "B")));
-        assert_eq!(parse(&body(&[&CONTENT.replace("content", "x")]), "B"), Err(Broken::BadRequest));
+        assert!(died(parse(&body(&[&CONTENT.replace("content", "x")]), "B")));
+        // The unknown part and the next one's head are one name, over several lines.
+        assert_eq!(parse(&body(&[&CONTENT.replace("content", "x"), FILE]), "B"), Err(Broken::BadRequest));
     }
 }

@@ -70,7 +70,9 @@ pub(super) fn object(schema: &Schema, members: &Members, raw: &Raw, path: &str) 
     }
     for (name, value) in raw {
         let Some(property) = schema.parameter(members, name) else {
-            errors.insert(name.clone(), UNKNOWN.into());
+            // A parameter without a name is called by the name of the whole.
+            let name = if name.is_empty() && path.is_empty() { "_root" } else { name };
+            errors.insert(name.to_owned(), UNKNOWN.into());
             continue;
         };
         if let Err(text) = check(schema, property, name, value) {
@@ -100,6 +102,9 @@ fn check(schema: &Schema, property: &Property, name: &str, value: &Value) -> Res
         kind == Kind::Array || matches!(&property.format, Some(FormatRef::Named(format)) if format.ends_with("-list"));
     let text = match value {
         Value::Object(_) => return Err(format!("type check ('{}') failed - got HASH", kind.name())),
+        Value::Bool(_) if kind != Kind::Boolean => {
+            return Err(format!("type check ('{}') failed - got JSON::PP::Boolean", kind.name()));
+        }
         Value::Array(_) if !list => return Err(format!("type check ('{}') failed - got ARRAY", kind.name())),
         other => plain(other),
     };
@@ -198,6 +203,8 @@ pub(super) fn plain(value: &Value) -> String {
         Value::Bool(yes) => u8::from(*yes).to_string(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join("\0"),
         Value::Null => String::new(),
+        // A whole number has no point, however it was written.
+        Value::Number(number) if number.is_f64() => number.as_f64().map_or_else(String::new, |float| float.to_string()),
         other => other.to_string(),
     }
 }
