@@ -172,7 +172,7 @@ pub enum SyntaxError {
     Refused { line: usize, what: &'static str },
 }
 
-fn is_null(text: &str) -> bool {
+pub(super) fn is_null(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 

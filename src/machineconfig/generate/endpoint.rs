@@ -48,7 +48,7 @@ mod tests {
             ("10.0.0.10", "no scheme and port specified for the cluster endpoint URL\ntry: \"https://10.0.0.10:6443\""),
             ("10.0.0.10:443", "no scheme specified for the cluster endpoint URL\ntry: \"https://10.0.0.10:443\""),
             ("k8s:6443", "the control plane endpoint URL should have scheme https://\ntry: \"https:6443\""),
-            ("/x/y", "no scheme and port specified for the cluster endpoint URL\ntry: \"https:///x/y:6443\""),
+            ("/x/y", "no scheme and port specified for the cluster endpoint URL\ntry: \"https://%2Fx%2Fy:6443\""),
             (
                 "http://k8s:6443",
                 "the control plane endpoint URL should have scheme https://\ntry: \"https://k8s:6443\"",

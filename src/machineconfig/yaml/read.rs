@@ -1,11 +1,14 @@
 //! From text to nodes: aliases and merge keys resolved, duplicate keys refused.
 //!
 //! Both the depth and the number of nodes are bounded, since a patch is whatever somebody wrote.
+//!
+//! The scanner is a port of libyaml, as is the one in Go: parsers of YAML 1.2 disagree with it on what people do write,
+//! such as text between quotes that goes on further left, or a tab behind the last line.
 
 use std::collections::HashMap;
 
 use base64::Engine as _;
-use granit_parser::{Event, Options, Parser, ScalarStyle, StructureStyle, Tag};
+use libyaml_safer::{Encoding, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 use serde_json::Value;
 
 use super::notes::{self, Notes};
@@ -34,11 +37,21 @@ pub(in crate::machineconfig) struct Documents {
 }
 
 pub(in crate::machineconfig) fn documents_at(text: &str) -> Documents {
-    let mut options = Options::default();
-    (options.emit_anchor_events, options.emit_unresolved_aliases) = (true, true);
-    let parser = Parser::new_from_str_with_options(text, options);
-    let mut reader =
-        Reader { source: text, parser, before: 0, span: 0..0, item: None, anchors: HashMap::new(), nodes: 0 };
+    // Positions are counted from behind it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut parser = Parser::new();
+    parser.set_encoding(Encoding::Utf8);
+    parser.set_input(text.as_bytes());
+    let mut reader = Reader {
+        source: text,
+        parser,
+        before: 0,
+        span: 0..0,
+        item: None,
+        anchors: HashMap::new(),
+        open: Vec::new(),
+        nodes: 0,
+    };
     let mut list = Vec::new();
     let end = loop {
         match reader.document_at() {
@@ -58,89 +71,72 @@ struct Reader<'a> {
     span: std::ops::Range<usize>,
     /// Where the last item of a list began.
     item: Option<usize>,
-    parser: Parser<'a, granit_parser::StrInput<'a>>,
+    parser: Parser<&'a [u8]>,
     /// By name, with the number of nodes. A document sees those of the documents before it, as in Go.
     anchors: HashMap<String, (Node, usize)>,
+    /// The anchors of the nodes that are being read.
+    open: Vec<Box<str>>,
     nodes: usize,
 }
 
-impl<'a> Reader<'a> {
-    fn next(&mut self) -> Result<Option<(Event<'a>, usize)>, SyntaxError> {
-        match self.parser.next_event() {
-            None => Ok(None),
-            Some(Ok((event, span))) => {
+impl Reader<'_> {
+    /// The next event and its line, from 1.
+    fn next(&mut self) -> Result<(EventData, usize), SyntaxError> {
+        match self.parser.parse() {
+            Ok(event) => {
                 self.before = self.span.end;
-                self.span = span.byte_range().unwrap_or_default();
-                Ok(Some((event, span.start.line())))
+                self.span = number(event.start_mark.index)..number(event.end_mark.index);
+                Ok((event.data, number(event.start_mark.line) + 1))
             }
-            Some(Err(error)) => Err(SyntaxError::Scan {
-                line: error.marker().line(),
-                column: error.marker().col() + 1,
-                text: error.info(),
-            }),
+            Err(error) => {
+                let mark = error.problem_mark().unwrap_or_default();
+                let (line, column) = (number(mark.line) + 1, number(mark.column) + 1);
+                Err(SyntaxError::Scan { line, column, text: error.problem().to_owned() })
+            }
         }
     }
 
     fn document_at(&mut self) -> Result<Option<(usize, Node)>, SyntaxError> {
-        let mut before = self.span.end;
-        while let Some((event, line)) = self.next()? {
-            if let Event::DocumentStart(explicit, ..) = event {
-                self.directives(before, line)?;
-                let node = self.document(line)?;
-                return Ok(Some((if explicit { line } else { node.line }, node)));
-            }
-            before = self.span.end;
-        }
-        Ok(None)
-    }
-
-    /// Go reads YAML 1.1 only, if a document says which it is.
-    fn directives(&self, before: usize, line: usize) -> Result<(), SyntaxError> {
-        let above = self.source.get(before..self.span.start).unwrap_or_default();
-        let versions = above.lines().filter_map(|line| line.strip_prefix("%YAML"));
-        let others = versions.filter(|version| version.split('#').next().unwrap_or_default().trim() != "1.1");
-        let what = "found incompatible YAML document";
-        if others.count() > 0 { Err(SyntaxError::Refused { line, what }) } else { Ok(()) }
-    }
-
-    fn document(&mut self, line: usize) -> Result<Node, SyntaxError> {
-        let mut root = None;
-        while let Some((event, line)) = self.next()? {
-            match event {
-                Event::DocumentEnd | Event::StreamEnd => break,
-                event if event.is_node() => root = Some(self.node(event, line, 0)?),
+        loop {
+            match self.next()? {
+                (EventData::StreamEnd, _) => return Ok(None),
+                (EventData::DocumentStart { version_directive, implicit, .. }, line) => {
+                    // Go reads YAML 1.1 only, if a document says which it is.
+                    if version_directive.is_some_and(|version| (version.major, version.minor) != (1, 1)) {
+                        return Err(SyntaxError::Refused { line, what: "found incompatible YAML document" });
+                    }
+                    let (event, at) = self.next()?;
+                    let node = self.node(event, at, 0)?;
+                    return Ok(Some((if implicit { node.line } else { line }, node)));
+                }
                 _ => {}
             }
         }
-        Ok(root.unwrap_or(Node {
-            line,
-            style: Style::Usual,
-            key: Style::Usual,
-            mark: None,
-            merge: None,
-            notes: None,
-            wrong: None,
-            data: Data::Scalar { text: String::new(), plain: true },
-        }))
     }
 
-    fn node(&mut self, event: Event<'a>, line: usize, depth: usize) -> Result<Node, SyntaxError> {
+    fn node(&mut self, event: EventData, line: usize, depth: usize) -> Result<Node, SyntaxError> {
         if depth > MAX_DEPTH {
             return Err(SyntaxError::Refused { line, what: "nested too deeply" });
         }
         let before = self.nodes;
         self.count(1, line)?;
-        let mut notes = Notes { anchor: self.anchor(&event)?, ..Notes::default() };
+        let (anchor, tag) = match &event {
+            EventData::Scalar { anchor, tag, .. }
+            | EventData::SequenceStart { anchor, tag, .. }
+            | EventData::MappingStart { anchor, tag, .. } => (anchor.as_deref().map(Box::from), tag.as_deref()),
+            _ => (None, None),
+        };
+        let mut notes = Notes { anchor, ..Notes::default() };
         if let Some(name) = &notes.anchor {
             // Nobody means the one that had the name before.
             self.anchors.remove(&**name);
+            self.open.push(name.clone());
         }
-        let (mut mark, mut merge, mut wrong) = (event.tag().map(shown), None, None);
+        let (mut mark, mut merge, mut wrong) = (tag.map(shown), None, None);
         let (style, data) = match event {
-            Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                let name = self.source.get(self.span.clone()).unwrap_or_default().trim_start_matches('*');
-                let Some((node, size)) = self.anchors.get(name).cloned() else {
-                    let known = matches!(event, Event::Alias(_));
+            EventData::Alias { anchor: name } => {
+                let Some((node, size)) = self.anchors.get(&name).cloned() else {
+                    let known = self.open.iter().any(|open| **open == *name);
                     let what = if known { "an anchor contains itself" } else { "an alias has no anchor" };
                     return Err(SyntaxError::Refused { line, what });
                 };
@@ -148,17 +144,14 @@ impl<'a> Reader<'a> {
                 notes.behind = notes::behind(self.source, self.span.end);
                 return Ok(Node { line, style: Style::Alias(name.into()), mark: None, notes: notes.kept(), ..node });
             }
-            Event::Scalar(text, style, ..) => {
+            EventData::Scalar { value: text, style, .. } => {
                 let style = match style {
-                    ScalarStyle::Plain => Style::Usual,
                     ScalarStyle::SingleQuoted => Style::Single,
                     ScalarStyle::DoubleQuoted => Style::Double,
                     ScalarStyle::Literal => Style::Literal,
                     ScalarStyle::Folded => Style::Folded,
+                    _ => Style::Usual,
                 };
-                // The parser has a word for what is not there.
-                let text =
-                    if self.span.is_empty() && style == Style::Usual { String::new() } else { text.into_owned() };
                 if mark.as_deref() == Some("!!binary") {
                     mark = Some(format!("!!binary {text}").into());
                 }
@@ -172,10 +165,12 @@ impl<'a> Reader<'a> {
                 });
                 (style, Data::Scalar { text, plain })
             }
-            Event::SequenceStart(style, ..) => (collection(style), Data::List(self.list(depth)?)),
-            Event::MappingStart(style, ..) => {
+            EventData::SequenceStart { style, .. } => {
+                (collection(style == SequenceStyle::Flow), Data::List(self.list(depth)?))
+            }
+            EventData::MappingStart { style, .. } => {
                 let entries = self.map(depth, &mut merge, &mut wrong)?;
-                (collection(style), Data::Map(entries))
+                (collection(style == MappingStyle::Flow), Data::Map(entries))
             }
             _ => return Err(SyntaxError::Refused { line, what: "an unexpected construct" }),
         };
@@ -186,23 +181,10 @@ impl<'a> Reader<'a> {
         let node =
             Node { line, style, key: Style::Usual, mark, merge, notes: notes.kept(), wrong: wrong.map(Box::new), data };
         if let Some(name) = anchor {
+            self.open.pop();
             self.anchors.insert(name.into(), (node.clone(), self.nodes - before));
         }
         Ok(node)
-    }
-
-    /// The name of a node's anchor, which stands before the node and is an event after it.
-    fn anchor(&mut self, event: &Event<'a>) -> Result<Option<Box<str>>, SyntaxError> {
-        if event.anchor_id().is_none_or(|id| id == 0) || event.is_alias() {
-            return Ok(None);
-        }
-        let (before, span) = (self.before, self.span.clone());
-        let name = match self.next()? {
-            Some((Event::Anchor(_, name), _)) => Some(name.into()),
-            _ => None,
-        };
-        (self.before, self.span) = (before, span);
-        Ok(name)
     }
 
     fn count(&mut self, nodes: usize, line: usize) -> Result<(), SyntaxError> {
@@ -217,21 +199,18 @@ impl<'a> Reader<'a> {
         let mut items = Vec::new();
         // A list in a block begins where its first item does.
         let mut opened = Some(self.before);
-        while let Some((event, line)) = self.next()? {
-            match event {
-                Event::SequenceEnd => break,
-                event if event.is_node() => {
-                    let from = opened.take().unwrap_or(self.before);
-                    let above = notes::above(self.source, from, self.span.start);
-                    self.item = Some(self.span.start);
-                    let mut item = self.node(event, line, depth + 1)?;
-                    item.noted(|notes| notes.above = above);
-                    items.push(item);
-                }
-                _ => {}
+        loop {
+            let (event, line) = self.next()?;
+            if event == EventData::SequenceEnd {
+                return Ok(items);
             }
+            let from = opened.take().unwrap_or(self.before);
+            let above = notes::above(self.source, from, self.span.start);
+            self.item = Some(self.span.start);
+            let mut item = self.node(event, line, depth + 1)?;
+            item.noted(|notes| notes.above = above);
+            items.push(item);
         }
-        Ok(items)
     }
 
     fn map(
@@ -245,22 +224,23 @@ impl<'a> Reader<'a> {
         let mut seen = Seen::default();
         // A mapping in a block begins where its first key does.
         let mut opened = Some(self.before);
-        while let Some((event, line)) = self.next()? {
+        loop {
+            let (event, line) = self.next()?;
             // What is above the first key of an item is above the item.
             let first = self.item.take() == Some(self.span.start);
             let from = opened.take().unwrap_or(self.before);
             let above = if first { Vec::new() } else { notes::above(self.source, from, self.span.start) };
-            let key = match event {
-                Event::MappingEnd => break,
-                event if event.is_node() => self.node(event, line, depth + 1)?,
-                _ => continue,
-            };
+            if event == EventData::MappingEnd {
+                break;
+            }
+            let key = self.node(event, line, depth + 1)?;
             let behind = notes::behind_key(self.source, self.span.end);
             let (key_style, data) = (key.style, key.data);
             let Data::Scalar { text: key, plain } = data else {
                 return Err(SyntaxError::Refused { line, what: "a mapping key has to be a scalar" });
             };
-            let mut value = Node { key: key_style, ..self.value(line, depth)? };
+            let (event, at) = self.next()?;
+            let mut value = Node { key: key_style, ..self.node(event, at, depth + 1)? };
             value.noted(|notes| (notes.above, notes.behind_key) = (above, behind));
             if plain && key == "<<" {
                 *merge = Some(Box::new((0, value.clone())));
@@ -286,26 +266,23 @@ impl<'a> Reader<'a> {
         }
         Ok(entries)
     }
-
-    fn value(&mut self, line: usize, depth: usize) -> Result<Node, SyntaxError> {
-        while let Some((event, line)) = self.next()? {
-            if event.is_node() {
-                return self.node(event, line, depth + 1);
-            }
-        }
-        Err(SyntaxError::Refused { line, what: "the document ends inside a mapping" })
-    }
 }
 
-fn collection(style: StructureStyle) -> Style {
-    if style == StructureStyle::Flow { Style::Flow } else { Style::Usual }
+/// A position. One that does not fit is in no text.
+fn number(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
+
+fn collection(flow: bool) -> Style {
+    if flow { Style::Flow } else { Style::Usual }
 }
 
 /// `!!str` or `!own`.
-fn shown(tag: &Tag) -> Box<str> {
-    let handle = tag.handle();
-    let handle = if handle == "tag:yaml.org,2002:" { "!!" } else { handle };
-    format!("{handle}{}", tag.suffix()).into()
+fn shown(tag: &str) -> Box<str> {
+    match tag.strip_prefix("tag:yaml.org,2002:") {
+        Some(name) => format!("!!{name}").into(),
+        None => tag.into(),
+    }
 }
 
 /// A scalar as its tag wants it. One that Go does not know, `!!str` and `!!binary` make a text of it; the others say
