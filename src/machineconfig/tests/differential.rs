@@ -7,7 +7,7 @@ mod loaded;
 
 use serde_json::{Value, json};
 
-use super::{documents_differ, read, trees};
+use super::{documents_differ, read};
 use crate::machineconfig::patch::{Argument, argument};
 use crate::machineconfig::{Documents, Minor, Mode, Patch, PatchSource, apply, validate, yaml};
 

@@ -152,6 +152,10 @@ impl Reader<'_> {
                     ScalarStyle::Folded => Style::Folded,
                     _ => Style::Usual,
                 };
+                // libyaml knows this one from JSON, and Go does not.
+                if style == Style::Double && has_escaped_slash(self.source.get(self.span.clone()).unwrap_or_default()) {
+                    return Err(SyntaxError::Refused { line, what: "found unknown escape character" });
+                }
                 if mark.as_deref() == Some("!!binary") {
                     mark = Some(format!("!!binary {text}").into());
                 }
@@ -266,6 +270,16 @@ impl Reader<'_> {
         }
         Ok(entries)
     }
+}
+
+/// Whether a text between double quotes has `\/` in it, which is not the end of `\\/`.
+fn has_escaped_slash(quoted: &str) -> bool {
+    let mut escaped = false;
+    quoted.bytes().any(|byte| {
+        let found = escaped && byte == b'/';
+        escaped = !escaped && byte == b'\\';
+        found
+    })
 }
 
 /// A position. One that does not fit is in no text.
