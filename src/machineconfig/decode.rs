@@ -302,11 +302,12 @@ impl Reader<'_> {
     /// The entries of a map with texts for keys: Go passes over a null there, and some Talos refuses a date.
     fn keyed<'n>(&mut self, entries: &'n [(String, Node)]) -> Vec<&'n (String, Node)> {
         let is_text = |(key, node): &&(String, Node)| {
-            let date = self.minor.dates_are_no_texts && node.key == Style::Usual && yaml::is_date(key);
-            if date {
+            let plain = node.key == Style::Usual;
+            if plain && self.minor.dates_are_no_texts && yaml::is_date(key) {
                 self.problem(node.line, &format!("cannot construct `{key}`, a date, into the text of a key"));
+                return false;
             }
-            !date && !(node.key == Style::Usual && yaml::is_null(key))
+            !plain || !yaml::is_null(key)
         };
         entries.iter().filter(is_text).collect()
     }
