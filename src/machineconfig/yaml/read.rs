@@ -6,6 +6,7 @@
 //! such as text between quotes that goes on further left, or a tab behind the last line.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 
 use base64::Engine as _;
 use libyaml_safer::{Encoding, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
@@ -41,7 +42,9 @@ pub(in crate::machineconfig) fn documents_at(text: &str) -> Documents {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parser = Parser::new();
     parser.set_encoding(Encoding::Utf8);
-    parser.set_input(text.as_bytes());
+    // The scanner wants a line's end behind every line.
+    let end: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
+    parser.set_input(text.as_bytes().chain(end));
     let mut reader = Reader {
         source: text,
         parser,
@@ -71,7 +74,7 @@ struct Reader<'a> {
     span: std::ops::Range<usize>,
     /// Where the last item of a list began.
     item: Option<usize>,
-    parser: Parser<&'a [u8]>,
+    parser: Parser<std::io::Chain<&'a [u8], &'static [u8]>>,
     /// By name, with the number of nodes. A document sees those of the documents before it, as in Go.
     anchors: HashMap<String, (Node, usize)>,
     /// The anchors of the nodes that are being read.
@@ -82,7 +85,13 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The next event and its line, from 1.
     fn next(&mut self) -> Result<(EventData, usize), SyntaxError> {
-        match self.parser.parse() {
+        // It has been seen to panic on a tag with a comma behind it, and on a text that ends in the middle of something.
+        let parsed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.parser.parse()));
+        let Ok(parsed) = parsed else {
+            let line = self.source.get(..self.span.end).unwrap_or_default().lines().count().max(1);
+            return Err(SyntaxError::Refused { line, what: "the scanner cannot go on behind this line" });
+        };
+        match parsed {
             Ok(event) => {
                 self.before = self.span.end;
                 self.span = number(event.start_mark.index)..number(event.end_mark.index);
@@ -94,6 +103,16 @@ impl Reader<'_> {
                 Err(SyntaxError::Scan { line, column, text: error.problem().to_owned() })
             }
         }
+    }
+
+    /// A block that goes on to the end of a text without a line's end there has none either.
+    fn without_added_end(&self, mut text: String, style: &Style) -> String {
+        let last = self.source.rsplit('\n').next().unwrap_or_default();
+        let reaches = matches!(style, Style::Literal | Style::Folded) && self.span.end > self.source.len();
+        if reaches && text.ends_with(if last.trim_matches(' ').is_empty() { "\n\n" } else { "\n" }) {
+            text.pop();
+        }
+        text
     }
 
     fn document_at(&mut self) -> Result<Option<(usize, Node)>, SyntaxError> {
@@ -152,6 +171,7 @@ impl Reader<'_> {
                     ScalarStyle::Folded => Style::Folded,
                     _ => Style::Usual,
                 };
+                let text = self.without_added_end(text, &style);
                 // libyaml knows this one from JSON, and Go does not.
                 if style == Style::Double && has_escaped_slash(self.source.get(self.span.clone()).unwrap_or_default()) {
                     return Err(SyntaxError::Refused { line, what: "found unknown escape character" });
