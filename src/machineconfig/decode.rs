@@ -15,7 +15,7 @@ use super::minor::Minor;
 use super::place::{self, Place};
 use super::redact::REDACTED;
 use super::schema::{self, Field, Kind, Struct, Type};
-use super::yaml::{Data, Node, Style};
+use super::yaml::{self, Data, Node, Style};
 
 pub use fault::{DecodeError, Fault};
 
@@ -232,7 +232,7 @@ impl Reader<'_> {
 
     /// An element of a list or a value of a map, where a null is a zero.
     fn item(&mut self, node: &Node, kind: &Type, below: &mut unknown::Below) -> Option<Value> {
-        if node.is_null() { Some(zero(kind)) } else { self.value(node, kind, below) }
+        if node.is_null() { Some(scalar::zero(kind)) } else { self.value(node, kind, below) }
     }
 
     fn own_value(&mut self, node: &Node, kind: &Type, below: &mut unknown::Below) -> Option<Value> {
@@ -262,7 +262,7 @@ impl Reader<'_> {
             Type::Map(item) => {
                 let Data::Map(entries) = &node.data else { return self.mismatch(node, "a mapping") };
                 let mut map = Map::new();
-                for (key, node) in entries {
+                for (key, node) in self.keyed(entries) {
                     let mut inner = unknown::Below::default();
                     let value = self.at(key.clone(), |reader| reader.item(node, item, &mut inner));
                     map.extend(value.map(|value| (key.clone(), value)));
@@ -275,11 +275,9 @@ impl Reader<'_> {
             Type::Args => self.args(node),
             Type::Pem(halves) => self.pem(node, halves, below),
             Type::Free => {
-                if matches!(node.data, Data::Map(_)) {
-                    Some(node.to_value())
-                } else {
-                    self.mismatch(node, "a mapping")
-                }
+                let Data::Map(entries) = &node.data else { return self.mismatch(node, "a mapping") };
+                let value = |(key, node): &(String, Node)| (key.clone(), node.to_value());
+                Some(Value::Object(self.keyed(entries).into_iter().map(value).collect()))
             }
             Type::Text(_)
             | Type::Int
@@ -301,12 +299,25 @@ impl Reader<'_> {
         }
     }
 
+    /// The entries of a map with texts for keys: Go passes over a null there, and some Talos refuses a date.
+    fn keyed<'n>(&mut self, entries: &'n [(String, Node)]) -> Vec<&'n (String, Node)> {
+        let is_text = |(key, node): &&(String, Node)| {
+            let plain = node.key == Style::Usual;
+            if plain && self.minor.dates_are_no_texts && yaml::is_date(key) {
+                self.problem(node.line, &format!("cannot construct `{key}`, a date, into the text of a key"));
+                return false;
+            }
+            !plain || !yaml::is_null(key)
+        };
+        entries.iter().filter(is_text).collect()
+    }
+
     fn args(&mut self, node: &Node) -> Option<Value> {
         let Data::Map(entries) = &node.data else { return self.mismatch(node, "a mapping of arguments") };
         let lists = self.minor.args_are_lists;
         let is_text = |node: &Node| node.text().is_some() && !(self.minor.dates_are_no_texts && node.is_date());
         let mut args = Map::new();
-        for (key, node) in entries {
+        for (key, node) in self.keyed(entries) {
             let value = match &node.data {
                 // Where arguments are lists, an empty text and a null are the empty list, which is written as null.
                 _ if lists && (node.is_null() || node.text() == Some("")) => Value::Null,
@@ -374,14 +385,4 @@ fn own_entries(node: &Node) -> usize {
 
 fn keeps_null(item: &Type) -> bool {
     matches!(item, Type::Pem(_) | Type::List(_) | Type::Map(_)) || matches!(item, Type::Struct(to) if to.nullable)
-}
-
-/// A null among the values of a map.
-fn zero(kind: &Type) -> Value {
-    match kind {
-        Type::Text(_) | Type::Duration | Type::Url | Type::Cel | Type::Bytes => Value::String(String::new()),
-        Type::Int | Type::Uint(_) => 0.into(),
-        Type::Bool => false.into(),
-        _ => Value::Null,
-    }
 }

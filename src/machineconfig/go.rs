@@ -10,7 +10,7 @@ mod url;
 
 pub(super) use addr::{addr, addr_port, prefix};
 pub(super) use base64::base64;
-pub(super) use quote::quoted;
+pub use quote::quoted;
 pub(super) use size::{bytes, shown_bytes};
 pub(super) use url::{Url, url};
 

@@ -37,6 +37,7 @@ pub use contract::{BadVersion, Contract};
 pub use decode::{DecodeError, Fault};
 pub use documents::{Document, Documents};
 pub use generate::{GenerateError, Input, check_endpoint, generate};
+pub use go::quoted;
 pub use minor::Minor;
 pub use patch::{Patch, PatchError, PatchSource, apply, blame};
 pub use pki::{Pair, PkiError};

@@ -9,6 +9,7 @@ mod natural;
 mod notes;
 mod quote;
 mod read;
+mod scalar;
 mod timestamp;
 mod tree;
 mod write;
@@ -172,7 +173,7 @@ pub enum SyntaxError {
     Refused { line: usize, what: &'static str },
 }
 
-fn is_null(text: &str) -> bool {
+pub(super) fn is_null(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 

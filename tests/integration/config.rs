@@ -307,6 +307,50 @@ fn what_talosctl_refuses_is_refused_in_its_words() {
     }
 }
 
+/// Flags are taken apart, and patches applied, as talosctl 1.14 does it.
+#[test]
+fn gen_speaks_as_talosctl_does() {
+    let run = |more: &str| {
+        let line = "gen demo https://10.0.0.10:6443 --with-secrets secrets/secrets-a.yaml --talos-version 1.11 -o -";
+        let mut args = words(line);
+        args.extend(more.split_whitespace().map(|word| word.replace('_', " ")));
+        config(&args)
+    };
+    for (more, text) in [
+        // The machine that bootstraps itself is made and patched too, whatever is asked for, and first.
+        (
+            r#"-t controlplane --config-patch [{"op":"test","path":"/machine/type","value":"controlplane"}]"#,
+            "error patching configs: failure applying rfc6902 patches to talos machine config: testing value \
+             /machine/type failed: test failed",
+        ),
+        // What is for all machines comes before what is for some.
+        (
+            r#"-t worker --config-patch-control-plane [{"op":"remove","path":"/a"}] --config-patch [{"op":"remove","path":"/b"}]"#,
+            "error patching configs: failure applying rfc6902 patches to talos machine config: error in remove for \
+             path: '/b': Unable to remove nonexistent key: b: missing value",
+        ),
+        ("-t worker,worker", "can't use multiple output types with stdout"),
+        ("-t worker, --registry-mirror a", "can't use multiple output types with stdout"),
+        ("-t x --talos-version y", "invalid output type: \"x\""),
+        ("--output-types=", "at least one output type must be specified"),
+        ("-t worker --registry-mirror a=b,c --talos-version y", "invalid registry mirror spec: \"c\""),
+        ("-t worker --additional-sans \"a", "extraneous or missing \" in quoted-field"),
+        (
+            "-t worker --config-patch @none --with-secrets none",
+            "failed to load secrets bundle: open none: no such file",
+        ),
+    ] {
+        let output = run(more);
+        assert_eq!(output.status.code(), Some(2), "{more}");
+        assert!(stderr(&output).contains(text) && output.stdout.is_empty(), "{more}: {}", stderr(&output));
+    }
+    let made =
+        run("-t worker --additional-sans \"a,b\",-c --additional-sans d --registry-mirror x=https://y,z=https://w");
+    let tree = &trees(stdout(&made))[0];
+    assert_eq!(tree["machine"]["certSANs"], serde_json::json!(["a,b", "-c", "d"]), "{}", stderr(&made));
+    assert_eq!(tree["machine"]["registries"]["mirrors"]["z"]["endpoints"], serde_json::json!(["https://w"]));
+}
+
 #[test]
 fn a_refused_json_patch_is_shown_as_a_strategic_one() {
     let patch = r#"[{"op":"replace","path":"/cluster/network/podSubnets","value":["10.42.0.0/16"]}]"#;

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::super::failure::{Code, Failure};
 use super::super::say;
-use super::input::{Flags, boolean};
+use super::input::Flags;
 use super::secrets::{contract, unusable};
+use super::value::{List, boolean, list};
 use super::{multiple, patches, place, read, refused, wrong_patch};
 use crate::inventory::Role;
 use crate::machineconfig::{
-    Bundle, BundleError, Contract, Documents, Input, Minor, Patch, apply, check_endpoint, generate, talosconfig,
+    Bundle, BundleError, Contract, Documents, Input, Minor, Patch, apply, check_endpoint, generate, quoted, talosconfig,
 };
 
 #[derive(clap::Args)]
@@ -32,10 +33,10 @@ pub(in crate::cli) struct Args {
         long,
         short = 't',
         value_name = "TYPES",
-        value_delimiter = ',',
-        default_value = "controlplane,worker,talosconfig"
+        default_value = "controlplane,worker,talosconfig",
+        value_parser = list
     )]
-    output_types: Vec<String>,
+    output_types: Vec<List>,
     /// File (of one type) or directory to write; - is stdout [default: the working directory]
     #[arg(long, short = 'o', value_name = "PATH")]
     output_file: Option<PathBuf>,
@@ -76,13 +77,16 @@ enum Kind {
 }
 
 impl Kind {
+    /// In the order in which they are written.
+    const ALL: [Self; 4] = [Self::Init, Self::ControlPlane, Self::Worker, Self::Talosconfig];
+
     fn parse(word: &str) -> Result<Self, String> {
         match word {
             "init" => Ok(Self::Init),
             "controlplane" => Ok(Self::ControlPlane),
             "worker" => Ok(Self::Worker),
             "talosconfig" => Ok(Self::Talosconfig),
-            _ => Err(format!("invalid output type: {word:?}")),
+            _ => Err(format!("invalid output type: {}", quoted(word))),
         }
     }
 
@@ -99,16 +103,16 @@ impl Kind {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     check_endpoint(&args.endpoint).map_err(refused)?;
     if args.format != "v1alpha1" {
-        return Err(refused(format!("unknown config version: {:?}", args.format)));
+        return Err(refused(format!("unknown config version: {}", quoted(&args.format))));
     }
     let outputs = args.outputs()?;
+    args.flags.mirrors()?;
+    let contract = contract(&args.talos_version)?;
+    let bundle = args.bundle(&contract)?;
+    let made = args.machines(&contract, &bundle)?;
     for (_, path) in outputs.iter().filter(|(_, path)| path.as_os_str() != place::STDOUT) {
         place::vacant(path, args.force)?;
     }
-    let contract = contract(&args.talos_version)?;
-    let bundle = args.bundle(&contract)?;
-    let init = outputs.iter().any(|(kind, _)| *kind == Kind::Init);
-    let made = args.machines(&contract, &bundle, init)?;
     for (kind, path) in outputs {
         if let Some((_, documents)) = made.iter().find(|(of, _)| *of == kind) {
             place::write(&path, &documents.to_yaml())?;
@@ -126,29 +130,26 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 impl Args {
     fn outputs(&self) -> Result<Vec<(Kind, PathBuf)>, Failure> {
-        let mut kinds = Vec::new();
-        let mut wrong = Vec::new();
-        for word in self.output_types.iter().filter(|word| !word.is_empty()) {
-            match Kind::parse(word) {
-                Ok(kind) if kinds.contains(&kind) => {}
-                Ok(kind) => kinds.push(kind),
-                Err(why) => wrong.push(why),
-            }
+        let words = List::joined(&self.output_types);
+        let given = self.output_file.as_deref().filter(|path| !path.as_os_str().is_empty());
+        let place = given.unwrap_or(Path::new("."));
+        if words.is_empty() {
+            return Err(refused("at least one output type must be specified"));
         }
-        let place = self.output_file.as_deref().unwrap_or(Path::new("."));
-        if kinds.len() + wrong.len() > 1 && place.as_os_str() == place::STDOUT {
+        if words.len() > 1 && place.as_os_str() == place::STDOUT {
             return Err(refused("can't use multiple output types with stdout"));
         }
-        if self.output_dir.is_some() && self.output_file.is_some() {
+        if self.output_dir.is_some() && given.is_some() {
             return Err(refused("can't use both output-dir and output"));
         }
+        let (kinds, wrong): (Vec<_>, Vec<_>) = words.iter().map(|word| Kind::parse(word)).partition(Result::is_ok);
         if !wrong.is_empty() {
-            return Err(refused(multiple(&wrong)));
+            return Err(refused(multiple(&wrong.into_iter().filter_map(Result::err).collect::<Vec<_>>())));
         }
+        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kinds.contains(&Ok(*kind))).collect();
         let folder = self.output_dir.as_deref();
         let is_folder = |path: &Path| path.is_dir() || path.as_os_str().to_string_lossy().ends_with('/');
         match kinds.as_slice() {
-            [] => Err(refused("at least one output type must be specified")),
             [one] if folder.is_none() && !is_folder(place) => Ok(vec![(*one, place.to_owned())]),
             all => Ok(all.iter().map(|kind| (*kind, folder.unwrap_or(place).join(kind.file()))).collect()),
         }
@@ -163,40 +164,42 @@ impl Args {
         Bundle::parse(&text).map_err(|error| {
             let failure = match &error {
                 BundleError::Invalid(_) => unusable(&error, "failed to validate secrets bundle: "),
+                BundleError::Empty => load("EOF"),
                 other => load(&super::super::failure::chain(other)),
             };
             failure.hint(format!("it is {}", path.display()))
         })
     }
 
-    /// Both roles, whatever is asked for: a patch that fails on one of them fails, as it does in talosctl.
-    fn machines(&self, contract: &Contract, bundle: &Bundle, init: bool) -> Result<Vec<(Kind, Documents)>, Failure> {
+    /// Every kind, whatever is asked for, and patched in the order that talosctl has, the one that bootstraps first: a
+    /// patch that fails on one of them fails.
+    fn machines(&self, contract: &Contract, bundle: &Bundle) -> Result<Vec<(Kind, Documents)>, Failure> {
         const WRAP: &str = "failed to generate config bundle: ";
         let minor = Minor::NEWEST;
-        let input = self.flags.input(&self.name, &self.endpoint, &self.talos_version)?;
         let load = |given: &[String], flag: &str| patches(given, flag, &minor, "error parsing config JSON patch: ");
         let all = load(&self.config_patch, "--config-patch")?;
         let control_plane = load(&self.config_patch_control_plane, "--config-patch-control-plane")?;
         let worker = load(&self.config_patch_worker, "--config-patch-worker")?;
-        let patched = |documents: &Documents, patches: &[Patch], wrap: &str| {
-            apply(documents, patches, &minor)
-                .map_err(|error| wrong_patch(&error, Some((patches, documents, &minor)), &format!("{WRAP}{wrap}")))
-        };
+        let input = self.flags.input(&self.name, &self.endpoint, &self.talos_version)?;
         let mut made = Vec::new();
-        for (kind, role, own, wrap) in [
-            (Kind::Init, Role::ControlPlane, &control_plane, "error patching control plane configs: "),
-            (Kind::ControlPlane, Role::ControlPlane, &control_plane, "error patching control plane configs: "),
-            (Kind::Worker, Role::Worker, &worker, "error patching worker config: "),
-        ] {
-            if kind == Kind::Init && !init {
-                continue;
-            }
+        for kind in [Kind::Init, Kind::ControlPlane, Kind::Worker] {
+            let role = if kind == Kind::Worker { Role::Worker } else { Role::ControlPlane };
             let input = Input { init: kind == Kind::Init, ..input.clone() };
-            let generated = generate(contract, bundle, role, &input)
+            let documents = generate(contract, bundle, role, &input)
                 .map_err(|error| refused(format!("{WRAP}{}", super::super::failure::chain(&error))))?;
-            let generated = patched(&generated, &all, "error patching configs: ")?;
-            made.push((kind, patched(&generated, own, wrap)?));
+            made.push((kind, documents));
         }
+        let mut patch = |patches: &[Patch], kinds: &[Kind], wrap: &str| {
+            for (_, documents) in made.iter_mut().filter(|(kind, _)| kinds.contains(kind)) {
+                *documents = apply(documents, patches, &minor).map_err(|error| {
+                    wrong_patch(&error, Some((patches, documents, &minor)), &format!("{WRAP}{wrap}"))
+                })?;
+            }
+            Ok::<_, Failure>(())
+        };
+        patch(&all, &[Kind::Init, Kind::ControlPlane, Kind::Worker], "error patching configs: ")?;
+        patch(&control_plane, &[Kind::Init, Kind::ControlPlane], "error patching control plane configs: ")?;
+        patch(&worker, &[Kind::Worker], "error patching worker config: ")?;
         Ok(made)
     }
 }

@@ -2,7 +2,8 @@
 
 use super::super::failure::Failure;
 use super::refused;
-use crate::machineconfig::Input;
+use super::value::{List, boolean, list};
+use crate::machineconfig::{Input, quoted};
 
 /// The schematic of an image without any customisation, which the factory always knows.
 const PLAIN_INSTALLER: &str =
@@ -11,7 +12,7 @@ const PLAIN_INSTALLER: &str =
 #[derive(clap::Args)]
 pub(super) struct Flags {
     /// The disk to install to; empty: none is named
-    #[arg(long, value_name = "DEVICE", default_value = "/dev/sda")]
+    #[arg(long, value_name = "DEVICE", default_value = "/dev/sda", allow_hyphen_values = true)]
     install_disk: String,
     /// The image to install [default: the factory's plain installer of the Talos version]
     #[arg(long, value_name = "IMAGE")]
@@ -20,10 +21,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "VERSION")]
     kubernetes_version: Option<String>,
     /// More names and addresses for the certificates of the Talos and the Kubernetes API
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    additional_sans: Vec<String>,
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true, value_parser = list)]
+    additional_sans: Vec<List>,
     /// The cluster's DNS domain
-    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local", allow_hyphen_values = true)]
     dns_domain: String,
     /// Whether machines find each other through the discovery service
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", hide_default_value = true, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set)]
@@ -32,8 +33,8 @@ pub(super) struct Flags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", hide_default_value = true, default_missing_value = "true", value_parser = boolean, action = clap::ArgAction::Set)]
     with_kubespan: bool,
     /// A registry's mirror, as registry=url
-    #[arg(long, value_name = "HOST=URL", value_delimiter = ',')]
-    registry_mirror: Vec<String>,
+    #[arg(long, value_name = "HOST=URL", allow_hyphen_values = true, value_parser = list)]
+    registry_mirror: Vec<List>,
     /// Pod subnets [default: 10.244.0.0/16]
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pod_subnets: Vec<String>,
@@ -66,26 +67,14 @@ pub(super) struct Flags {
     install_extra_kernel_args: Vec<String>,
 }
 
-/// A switch's value in every spelling that talosctl takes (Go: strconv.ParseBool).
-pub(super) fn boolean(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("true or false".to_owned()),
-    }
-}
-
 impl Flags {
+    /// Every mirror's registry and URL.
+    pub(super) fn mirrors(&self) -> Result<Vec<(String, String)>, Failure> {
+        pairs(&List::joined(&self.registry_mirror), "registry mirror spec")
+    }
+
     /// `talos` is `1.13` or `1.13.4`, with or without `v`, or empty for the newest.
     pub(super) fn input(&self, name: &str, endpoint: &str, talos: &str) -> Result<Input, Failure> {
-        let pairs = |list: &[String], what: &str| -> Result<Vec<(String, String)>, Failure> {
-            let pair = |text: &String| {
-                let halves = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
-                halves.ok_or_else(|| refused(format!("invalid {what}: {text:?}")))
-            };
-            list.iter().map(pair).collect()
-        };
-        let registry_mirrors = pairs(&self.registry_mirror, "registry mirror spec")?;
         let talos =
             if talos.is_empty() { crate::machineconfig::Contract::NEWEST.to_string() } else { talos.to_owned() };
         let kubernetes = match &self.kubernetes_version {
@@ -95,7 +84,7 @@ impl Flags {
         Ok(Input {
             install_disk: self.install_disk.clone(),
             install_image: self.install_image.clone().unwrap_or_else(|| installer(&talos)),
-            additional_sans: self.additional_sans.clone(),
+            additional_sans: List::joined(&self.additional_sans),
             dns_domain: self.dns_domain.clone(),
             pod_subnets: self.pod_subnets.clone(),
             service_subnets: self.service_subnets.clone(),
@@ -107,12 +96,20 @@ impl Flags {
             custom_cni_url: self.custom_cni_url.clone(),
             local_api_server_port: self.local_api_server_port,
             kube_prism_port: self.kube_prism_port,
-            registry_mirrors: registry_mirrors.into_iter().map(|(host, url)| (host, vec![url])).collect(),
+            registry_mirrors: self.mirrors()?.into_iter().map(|(host, url)| (host, vec![url])).collect(),
             sysctls: pairs(&self.sysctls, "sysctl")?.into_iter().collect(),
             install_extra_kernel_args: self.install_extra_kernel_args.clone(),
             ..Input::new(name, endpoint, &kubernetes)
         })
     }
+}
+
+fn pairs(list: &[String], what: &str) -> Result<Vec<(String, String)>, Failure> {
+    let pair = |text: &String| {
+        let halves = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+        halves.ok_or_else(|| refused(format!("invalid {what}: {}", quoted(text))))
+    };
+    list.iter().map(pair).collect()
 }
 
 /// A version without a patch means the first release of its minor, whose image stays there.

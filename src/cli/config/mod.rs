@@ -10,6 +10,7 @@ mod patch;
 mod place;
 mod secrets;
 mod validate;
+mod value;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::failure::{Code, Failure};
-use super::input::boolean;
+use super::value::boolean;
 use super::{multiple, place, read, refused};
 use crate::machineconfig::{Bundle, BundleError, Contract, Documents, KubernetesPki, Pair};
 use crate::secrets::Secret;

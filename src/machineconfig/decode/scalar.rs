@@ -73,6 +73,16 @@ pub(super) fn read(text: &str, plain: bool, kind: &Type, minor: &Minor) -> Resul
     }
 }
 
+/// A null among the values of a map.
+pub(super) fn zero(kind: &Type) -> Value {
+    match kind {
+        Type::Text(_) | Type::Duration | Type::Url | Type::Cel | Type::Bytes => Value::String(String::new()),
+        Type::Int | Type::Uint(_) => 0.into(),
+        Type::Bool => false.into(),
+        _ => Value::Null,
+    }
+}
+
 fn number(text: &str, minor: &Minor) -> Option<Number> {
     yaml::integer(text).or_else(|| whole(text, minor.integers_cut_fractions))
 }

@@ -4,10 +4,10 @@
 use std::fmt::{self, Display, Write};
 
 /// A text that shows as Go quotes it.
-pub(in crate::machineconfig) struct Quoted<'a>(&'a str);
+pub struct Quoted<'a>(&'a str);
 
 /// `strconv.Quote`.
-pub(in crate::machineconfig) fn quoted(text: &(impl AsRef<str> + ?Sized)) -> Quoted<'_> {
+pub fn quoted(text: &(impl AsRef<str> + ?Sized)) -> Quoted<'_> {
     Quoted(text.as_ref())
 }
 

@@ -10,7 +10,7 @@ use crate::machineconfig::documents::Document;
 use crate::machineconfig::minor::Minor;
 use crate::machineconfig::place;
 use crate::machineconfig::schema::{Struct, Text, Type};
-use crate::machineconfig::yaml::{Data, Node, Style};
+use crate::machineconfig::yaml::{Data, Node, Style, SyntaxError};
 
 const PATCH: &str = "$patch";
 
@@ -90,6 +90,12 @@ impl Walk {
                 }
                 if lost && kept.is_empty() {
                     return Ok(None);
+                }
+                // A key that stood there twice may stand there once now.
+                if let Some(SyntaxError::DuplicateKey { key, .. }) = node.wrong.as_deref()
+                    && kept.iter().filter(|(name, _)| name == key).count() < 2
+                {
+                    node.wrong = None;
                 }
                 Data::Map(kept)
             }

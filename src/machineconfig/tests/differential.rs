@@ -7,9 +7,9 @@ mod loaded;
 
 use serde_json::{Value, json};
 
-use super::{documents_differ, read, trees};
+use super::{documents_differ, read};
 use crate::machineconfig::patch::{Argument, argument};
-use crate::machineconfig::{Documents, Minor, Mode, Patch, PatchSource, apply, validate};
+use crate::machineconfig::{Documents, Minor, Mode, Patch, PatchSource, apply, validate, yaml};
 
 /// Texts that come from Go's parsers of YAML, JSON and base64: only that there is one is compared.
 const PARSERS: [&str; 9] = [
@@ -63,7 +63,10 @@ fn check_patched(case: &Value) -> Result<(), String> {
         (Ok(_), "error") => return Err(format!("they refuse\n  {said}")),
         (Ok(patched), _) => patched,
     };
-    if let Some(difference) = documents_differ(&patched.trees(), &trees(case["out"].as_str().expect("text"))) {
+    let written = yaml::documents(case["out"].as_str().expect("text"));
+    let written = written.map_err(|error| format!("result\n  what Talos wrote is not read: {error}"))?;
+    let written: Vec<Value> = written.iter().map(yaml::Node::to_value).collect();
+    if let Some(difference) = documents_differ(&patched.trees(), &written) {
         return Err(format!("result\n  {difference}"));
     }
     check_verdict(&patched, case, &minor)

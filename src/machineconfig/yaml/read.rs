@@ -4,11 +4,10 @@
 
 use std::collections::HashMap;
 
-use base64::Engine as _;
-use granit_parser::{Event, Options, Parser, ScalarStyle, StructureStyle, Tag};
-use serde_json::Value;
+use granit_parser::{Event, Options, Parser, ScalarStyle, StructureStyle};
 
 use super::notes::{self, Notes};
+use super::scalar::{shown, tagged, unknown_escape};
 use super::{Data, Node, Style, SyntaxError};
 
 /// Deeper nesting than any configuration has; keeps recursion far from the end of the stack.
@@ -97,10 +96,26 @@ impl<'a> Reader<'a> {
     /// Go reads YAML 1.1 only, if a document says which it is.
     fn directives(&self, before: usize, line: usize) -> Result<(), SyntaxError> {
         let above = self.source.get(before..self.span.start).unwrap_or_default();
-        let versions = above.lines().filter_map(|line| line.strip_prefix("%YAML"));
-        let others = versions.filter(|version| version.split('#').next().unwrap_or_default().trim() != "1.1");
-        let what = "found incompatible YAML document";
-        if others.count() > 0 { Err(SyntaxError::Refused { line, what }) } else { Ok(()) }
+        for directive in above.lines().filter_map(|line| line.strip_prefix('%')) {
+            let mut words = directive.split_whitespace();
+            let what = match (words.next(), words.next()) {
+                (Some("YAML"), version) if version != Some("1.1") => "found incompatible YAML document",
+                (Some("YAML" | "TAG"), _) => continue,
+                _ => "found unknown directive name",
+            };
+            return Err(SyntaxError::Refused { line, what });
+        }
+        Ok(())
+    }
+
+    /// A block that goes on to the end of a text whose last line has no end has none either in Go.
+    fn without_end(&self, mut text: String, style: &Style) -> String {
+        let is_block = matches!(style, Style::Literal | Style::Folded) && self.span.end >= self.source.len();
+        let last = self.source.rsplit('\n').next().unwrap_or_default();
+        if is_block && !last.trim_matches(' ').is_empty() && text.ends_with('\n') {
+            text.pop();
+        }
+        text
     }
 
     fn document(&mut self, line: usize) -> Result<Node, SyntaxError> {
@@ -159,6 +174,13 @@ impl<'a> Reader<'a> {
                 // The parser has a word for what is not there.
                 let text =
                     if self.span.is_empty() && style == Style::Usual { String::new() } else { text.into_owned() };
+                let text = self.without_end(text, &style);
+                let source = self.source.get(self.span.clone()).unwrap_or_default();
+                if style == Style::Double
+                    && let Some(what) = unknown_escape(source)
+                {
+                    return Err(SyntaxError::Refused { line, what });
+                }
                 if mark.as_deref() == Some("!!binary") {
                     mark = Some(format!("!!binary {text}").into());
                 }
@@ -299,33 +321,6 @@ impl<'a> Reader<'a> {
 
 fn collection(style: StructureStyle) -> Style {
     if style == StructureStyle::Flow { Style::Flow } else { Style::Usual }
-}
-
-/// `!!str` or `!own`.
-fn shown(tag: &Tag) -> Box<str> {
-    let handle = tag.handle();
-    let handle = if handle == "tag:yaml.org,2002:" { "!!" } else { handle };
-    format!("{handle}{}", tag.suffix()).into()
-}
-
-/// A scalar as its tag wants it. One that Go does not know, `!!str` and `!!binary` make a text of it; the others say
-/// that it is to be read like a plain one.
-fn tagged(text: String, plain: bool, tag: Option<&str>) -> Result<(String, bool), String> {
-    let as_plain = |ok: bool, text: String| if ok { Ok((text, true)) } else { Err(text) };
-    match tag {
-        None => Ok((text, plain)),
-        Some("!!bool") => as_plain(matches!(super::resolve(&text), Value::Bool(_)), text),
-        Some("!!null") => as_plain(super::is_null(&text), text),
-        Some("!!int") => as_plain(super::integer(&text).is_some(), text),
-        Some("!!float") => as_plain(super::resolve(&text).is_number(), text),
-        Some("!!timestamp") => as_plain(super::timestamp::read(&text).is_some(), text),
-        Some(tag) if tag.starts_with("!!binary") => {
-            let joined: String = text.split_whitespace().collect();
-            let bytes = base64::engine::general_purpose::STANDARD.decode(joined).ok();
-            Ok((bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or(text), false))
-        }
-        Some(_) => Ok((text, false)),
-    }
 }
 
 /// Where each key of a mapping stood. Nearly every mapping is small, and going through one is cheaper than hashing
