@@ -129,6 +129,9 @@ impl Play<'_> {
             return Err(format!("answered {} {}", answer.status, answer.reason));
         }
         self.compare(&answer, recorded)?;
+        if name.starts_with("shutdown") && name.contains("not waited") {
+            self.begun(&answer).await?;
+        }
         if recorded["connection_closed_by_server"] == true && !connection.is_closed_by_server().await {
             return Err("the connection stays open".into());
         }
@@ -326,6 +329,22 @@ impl Play<'_> {
             self.names.insert(recorded, ours);
         }
         Ok(())
+    }
+
+    /// Waits until the worker holds its VM: the request after it came seconds later, and found it at work.
+    async fn begun(&self, answer: &Answer) -> Result<(), String> {
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let upid = body["data"].as_str().ok_or("no task was begun")?;
+        let begun = || {
+            let world = self.shared.lock();
+            world.pve.vms.values().any(|vm| vm.holder.as_deref() == Some(upid))
+                || world.pve.tasks.get(upid).is_none_or(|task| task.end.is_some())
+        };
+        if work::until(&self.shared, pace::LONGEST, begun).await {
+            Ok(())
+        } else {
+            Err(format!("task {upid} does not begin"))
+        }
     }
 
     /// Compares the task that the answer started, when the recording waited for it.
