@@ -15,9 +15,9 @@ pub(super) const LONGEST: Duration = Duration::from_secs(120);
 pub(super) fn clock(name: &str, note: &str, race: bool) -> Clock {
     let about = |words: &[&str]| words.iter().any(|words| name.contains(words));
     let speed = match () {
-        // A shutdown of 20 s that the request after it finds under way, and for which it waits no more than 10 s.
-        () if note.contains("held for 15 s") || about(&["while a shutdown"]) => 1.0,
-        () if note.contains("held for") || about(&["abort a running"]) => 2.0,
+        // Waits of 10 s, one or three, for a lock that is held for 15, 20 or 40 s.
+        () if note.contains("held for") || about(&["while a shutdown"]) => 1.0,
+        () if about(&["abort a running"]) => 2.0,
         () if race && about(&["at once", "while the create", "chain without"]) => 0.4,
         // A start of 300 ms, and a creation of 700 ms.
         () if about(&["at once"]) => 0.15,
